@@ -1,0 +1,51 @@
+"""The doorbell: rings in Redis that wake agents.
+
+A ring is an RQ job in the list `portal:<workspace>:<pool>:<queue>`. It carries no run: the agent
+that answers claims the best due run of all its queues. Losing, doubling or forging one changes nothing.
+"""
+
+from functools import lru_cache
+from uuid import UUID
+
+import redis
+from django.conf import settings
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from agents.models import WorkQueue
+
+RING = "agents.doorbell.ring_answered"
+
+
+def ring_answered() -> None:
+    """The function named in a ring. Agents answer rings themselves and never call it."""
+
+
+@lru_cache(maxsize=1)
+def connection() -> "redis.Redis":
+    """This process's kept Redis connection (a pool that a fork may inherit safely)."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
+    )
+
+
+def list_name(workspace: str, pool: str, queue: str) -> str:
+    """The RQ queue name of a work queue."""
+    return f"portal:{workspace}:{pool}:{queue}"
+
+
+@lru_cache(maxsize=1024)
+def rq_queue(queue_id: UUID) -> Queue:
+    """The RQ queue that rings for this work queue. Names are cached: they never change."""
+    queue = WorkQueue.objects.select_related("work_pool__workspace").get(id=queue_id)
+    pool = queue.work_pool
+    return Queue(
+        list_name(pool.workspace.name, pool.name, queue.name),
+        connection=connection(),
+        serializer=JSONSerializer,
+    )
+
+
+def ring(queue_id: UUID) -> None:
+    """Wake one agent of this queue. Raises redis.RedisError when Redis is away."""
+    rq_queue(queue_id).enqueue_call(RING, timeout=-1, result_ttl=0, failure_ttl=60)

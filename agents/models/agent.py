@@ -1,0 +1,30 @@
+"""Agents: the RQ workers that execute flow runs."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from flows.sdk.ids import uuid7
+
+
+class Agent(models.Model):
+    """One `manage.py rqworker` process (a new row for each start of it).
+
+    `last_seen` is written by the agent every few seconds, whether it is idle or busy; an agent
+    counts as online while that is younger than `agents.registry.OFFLINE_AFTER`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=200)
+    hostname = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    version = models.CharField(max_length=50, blank=True, default="")
+    queues = ArrayField(models.UUIDField(), default=list, help_text="Ids of the queues it serves.")
+    started = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    stopped = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["last_seen"], name="agent_last_seen")]
+
+    def __str__(self) -> str:
+        return self.name

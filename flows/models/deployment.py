@@ -1,0 +1,39 @@
+"""Deployments: a flow made runnable from afar."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from flows.models.flow import Flow
+from flows.models.workspace import NAME_RULE, Workspace
+from flows.scoping import ScopedModel
+from flows.sdk.ids import uuid7
+
+
+class Deployment(ScopedModel):
+    """Where a flow's code lies, with which parameters and on which queue it runs.
+
+    `entrypoint` is `path/to/file.py:function` (relative to `path`) or `package.module:function`.
+    `parameter_openapi_schema` is the JSON Schema that was read off the function's signature.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="deployments")
+    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="deployments")
+    name = models.CharField(max_length=200, validators=[NAME_RULE])
+    description = models.TextField(blank=True, default="")
+    entrypoint = models.CharField(max_length=500)
+    path = models.CharField(max_length=1000, blank=True, default="")
+    parameters = models.JSONField(default=dict, blank=True)
+    parameter_openapi_schema = models.JSONField(default=dict, blank=True)
+    work_queue = models.ForeignKey("agents.WorkQueue", on_delete=models.PROTECT, related_name="deployments")
+    tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    version = models.CharField(max_length=100, blank=True, default="")
+    paused = models.BooleanField(default=False)
+    created = models.DateTimeField(auto_now_add=True)
+    updated = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["flow", "name"], name="deployment_name_in_flow")]
+
+    def __str__(self) -> str:
+        return f"{self.flow.name}/{self.name}"

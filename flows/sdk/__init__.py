@@ -1,0 +1,1 @@
+"""The SDK: flows and tasks as plain Python. Knows no Django."""

@@ -1,0 +1,129 @@
+"""States of flow runs and task runs: a type from a closed set, and a name that says more."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from flows.sdk.ids import uuid7
+
+
+class StateType(str, Enum):
+    """What a run is, as far as orchestration is concerned."""
+
+    SCHEDULED = "SCHEDULED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CRASHED = "CRASHED"
+
+
+TERMINAL = frozenset({StateType.CANCELLED, StateType.COMPLETED, StateType.FAILED, StateType.CRASHED})
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state of a run. Immutable: a change is a new state with a new id.
+
+    `details` is JSON (for instance `scheduled_time`, an ISO 8601 string in UTC);
+    `data` is the value or exception of a finished run and never leaves the process.
+    """
+
+    type: StateType
+    name: str = ""
+    message: str = ""
+    timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
+    id: UUID = field(default_factory=uuid7)
+    details: dict[str, Any] = field(default_factory=dict)
+    data: Any = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.type.value.capitalize())
+
+    def is_terminal(self) -> bool:
+        return self.type in TERMINAL
+
+    def is_completed(self) -> bool:
+        return self.type is StateType.COMPLETED
+
+    def is_failed(self) -> bool:
+        return self.type is StateType.FAILED
+
+    def is_crashed(self) -> bool:
+        return self.type is StateType.CRASHED
+
+    def is_cancelled(self) -> bool:
+        return self.type is StateType.CANCELLED
+
+    def is_running(self) -> bool:
+        return self.type is StateType.RUNNING
+
+    def is_pending(self) -> bool:
+        return self.type is StateType.PENDING
+
+    def is_scheduled(self) -> bool:
+        return self.type is StateType.SCHEDULED
+
+    def result(self, raise_on_failure: bool = True) -> Any:
+        """The value of a completed run; a failed run raises (or returns) its exception."""
+        if isinstance(self.data, BaseException):
+            if raise_on_failure and not self.is_completed():
+                raise self.data
+            return self.data
+        if raise_on_failure and self.is_terminal() and not self.is_completed():
+            raise UnfinishedRun(f"Run ended as {self.name}: {self.message}")
+        return self.data
+
+
+class UnfinishedRun(RuntimeError):
+    """A result was asked of a run that has none: cancelled, crashed, or not yet over."""
+
+
+def Scheduled(scheduled_time: datetime | None = None, **kwargs: Any) -> State:
+    """To be run at `scheduled_time` (an aware datetime; None: now)."""
+    when = scheduled_time or datetime.now(UTC)
+    details = {"scheduled_time": when.astimezone(UTC).isoformat(), **kwargs.pop("details", {})}
+    return State(StateType.SCHEDULED, details=details, **kwargs)
+
+
+def AwaitingRetry(scheduled_time: datetime, **kwargs: Any) -> State:
+    """Failed, and to be tried again at `scheduled_time`."""
+    return Scheduled(scheduled_time, name="AwaitingRetry", **kwargs)
+
+
+def Pending(**kwargs: Any) -> State:
+    return State(StateType.PENDING, **kwargs)
+
+
+def Running(**kwargs: Any) -> State:
+    return State(StateType.RUNNING, **kwargs)
+
+
+def Retrying(**kwargs: Any) -> State:
+    return State(StateType.RUNNING, name="Retrying", **kwargs)
+
+
+def Completed(**kwargs: Any) -> State:
+    return State(StateType.COMPLETED, **kwargs)
+
+
+def Failed(**kwargs: Any) -> State:
+    return State(StateType.FAILED, **kwargs)
+
+
+def Crashed(**kwargs: Any) -> State:
+    return State(StateType.CRASHED, **kwargs)
+
+
+def Cancelling(**kwargs: Any) -> State:
+    return State(StateType.CANCELLING, **kwargs)
+
+
+def Cancelled(**kwargs: Any) -> State:
+    return State(StateType.CANCELLED, **kwargs)

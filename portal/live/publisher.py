@@ -1,0 +1,38 @@
+"""Publishes live messages to the WebSocket groups: one PUBLISH on a kept connection."""
+
+from functools import lru_cache
+
+import redis
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from runs.announce import RunChanged
+
+
+@lru_cache(maxsize=1)
+def _connection() -> "redis.Redis":
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+
+
+def run_group(run_id: object) -> str:
+    """The group of the pages that show this run."""
+    return f"run.{run_id}"
+
+
+def workspace_group(workspace_id: object) -> str:
+    """The group of the pages that list this workspace's runs."""
+    return f"runs.{workspace_id}"
+
+
+def publish(message: RunChanged) -> None:
+    """Send `message` to the run's page and to the lists of its workspace.
+
+    The channel name and the body are those of channels_redis' pub/sub layer, whose own `group_send`
+    would open an event loop and a connection per call; a test holds us to a real consumer.
+    """
+    layer = get_channel_layer()
+    body = layer.serialize({"type": "run.changed", **message.as_json()})
+    pipeline = _connection().pipeline(transaction=False)
+    for group in (run_group(message.run_id), workspace_group(message.workspace_id)):
+        pipeline.publish(f"{layer.prefix}__group__{group}", body)
+    pipeline.execute()

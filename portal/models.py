@@ -1,0 +1,3 @@
+from portal.access.models import ApiToken
+
+__all__ = ["ApiToken"]

@@ -1,0 +1,127 @@
+"""Settings of the Portal project. Composable: `from portal.settings import *` and change what you need."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+
+from portal.ops.stack import Stack, find_stack
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+STACK = find_stack()
+_stack = STACK or Stack(
+    database_url="postgresql:///portal", redis_url="redis://localhost:6379/0", secret_key=""
+)
+
+DEBUG = os.environ.get("PORTAL_DEBUG", "") in {"1", "true", "yes"}
+SECRET_KEY = _stack.secret_key or secrets.token_urlsafe(50)
+PORTAL_URL = os.environ.get("PORTAL_URL", _stack.url).rstrip("/")
+_url = urlsplit(PORTAL_URL)
+ALLOWED_HOSTS = [_url.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = [PORTAL_URL]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _url.scheme == "https"
+SESSION_COOKIE_HTTPONLY = True
+APPEND_SLASH = False
+
+INSTALLED_APPS = [
+    "flows",
+    "runs",
+    "agents",  # before django_rq: its `rqworker` command is ours
+    "portal",
+    "portal.admin.apps.PortalAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "channels",
+    "django_rq",
+    "django_filters",
+    "rest_framework",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "portal.access.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "portal" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database(url: str, pooled: bool) -> dict[str, Any]:
+    """Django's settings for `url`. Only web processes pool: a pool does not survive a fork."""
+    config: dict[str, Any] = dict(environ.Env.db_url_config(url))
+    config["CONN_MAX_AGE"] = 0
+    config["CONN_HEALTH_CHECKS"] = True
+    options = config.setdefault("OPTIONS", {})
+    if pooled:
+        options["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
+    else:
+        config["CONN_MAX_AGE"] = None
+    return config
+
+
+IS_WEB_PROCESS = sys.argv[1:2] == ["serve"]
+DATABASES = {"default": _database(_stack.database_url, pooled=IS_WEB_PROCESS)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = _stack.redis_url
+RQ_QUEUES = {"default": {"URL": REDIS_URL, "SERIALIZER": "rq.serializers.JSONSerializer"}}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL]},
+    }
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["portal.access.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["portal.api.renderers.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "portal.api.pagination.KeysetPagination",
+    "EXCEPTION_HANDLER": "portal.api.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+}

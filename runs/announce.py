@@ -1,0 +1,72 @@
+"""The two ports through which `runs` calls upward, after a commit.
+
+`ring` says that there may be work in a queue; `publish` says that a run has changed. Both are hints:
+they never raise, and nothing depends on their arrival. `agents` and `portal` fill them when the apps load.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunChanged:
+    """A flow run now has this version and this state."""
+
+    run_id: UUID
+    workspace_id: UUID
+    version: int
+    state_type: str
+    state_name: str
+
+    def as_json(self) -> dict[str, Any]:
+        fields = asdict(self)
+        return {k: str(v) if isinstance(v, UUID) else v for k, v in fields.items()}
+
+
+RingPort = Callable[[UUID], None]
+PublishPort = Callable[[RunChanged], None]
+
+_ring: RingPort | None = None
+_publish: PublishPort | None = None
+
+
+def fill_ring(port: RingPort) -> None:
+    """Set who rings: a function of a work queue's id."""
+    global _ring
+    _ring = port
+
+
+def fill_publish(port: PublishPort) -> None:
+    """Set who publishes live messages."""
+    global _publish
+    _publish = port
+
+
+def unfilled() -> list[str]:
+    """Names of the ports that nobody filled; a system check reports them."""
+    return [name for name, port in (("ring", _ring), ("publish", _publish)) if port is None]
+
+
+def ring(queue_id: UUID) -> None:
+    """Say that there may be work in this queue. The sweeper makes up for a lost ring."""
+    if _ring is None:
+        return
+    try:
+        _ring(queue_id)
+    except Exception as error:  # a hint must not break what was committed
+        logger.warning("Could not ring queue %s: %s", queue_id, error)
+
+
+def publish(message: RunChanged) -> None:
+    """Say that a run has changed. A page that misses it re-reads when it sees the gap."""
+    if _publish is None:
+        return
+    try:
+        _publish(message)
+    except Exception as error:
+        logger.warning("Could not publish %s: %s", message, error)

@@ -1,0 +1,146 @@
+"""Flow runs and the history of their states."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from flows.models import Deployment, Flow, Schedule, Workspace
+from flows.scoping import ScopedModel
+from flows.sdk.ids import uuid7
+
+
+class StateType(models.TextChoices):
+    """The state types of `flows.sdk.states`, as a closed set for the database."""
+
+    SCHEDULED = "SCHEDULED", "Scheduled"
+    PENDING = "PENDING", "Pending"
+    RUNNING = "RUNNING", "Running"
+    PAUSED = "PAUSED", "Paused"
+    CANCELLING = "CANCELLING", "Cancelling"
+    CANCELLED = "CANCELLED", "Cancelled"
+    COMPLETED = "COMPLETED", "Completed"
+    FAILED = "FAILED", "Failed"
+    CRASHED = "CRASHED", "Crashed"
+
+
+TERMINAL = frozenset({"CANCELLED", "COMPLETED", "FAILED", "CRASHED"})
+
+
+class FlowRun(ScopedModel):
+    """One run of a flow. Only `runs.transition` and `agents.claim` change its state.
+
+    A claim writes `agent`, `attempt` and `lease_expires`; every later write of that attempt
+    carries its number. `lease_expires` NULL means that no process owns the run. `version` grows
+    with every visible change, so that a page that missed a live message notices the gap.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="flow_runs")
+    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="flow_runs")
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
+    )
+    work_queue = models.ForeignKey(
+        "agents.WorkQueue", on_delete=models.PROTECT, null=True, blank=True, related_name="flow_runs"
+    )
+    schedule = models.ForeignKey(
+        Schedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
+    )
+    slot = models.DateTimeField(null=True, blank=True, help_text="The schedule's instant, in UTC.")
+    name = models.CharField(max_length=200)
+    parameters = models.JSONField(default=dict, blank=True)
+    tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    idempotency_key = models.CharField(max_length=500, null=True, blank=True)
+    created_by = models.JSONField(null=True, blank=True)
+    priority = models.SmallIntegerField(default=0, help_text="Higher goes first within a queue.")
+
+    state_id = models.UUIDField(null=True)
+    state_type = models.CharField(max_length=20, choices=StateType, default=StateType.SCHEDULED)
+    state_name = models.CharField(max_length=100, default="Scheduled")
+    state_message = models.TextField(blank=True, default="")
+    state_timestamp = models.DateTimeField()
+    expected_start_time = models.DateTimeField(help_text="When the run is due.")
+    start_time = models.DateTimeField(null=True, blank=True)
+    end_time = models.DateTimeField(null=True, blank=True)
+    total_run_time = models.FloatField(default=0, help_text="Seconds spent running, all attempts.")
+    run_count = models.IntegerField(default=0)
+
+    attempt = models.IntegerField(default=0)
+    lease_expires = models.DateTimeField(null=True, blank=True)
+    agent = models.ForeignKey(
+        "agents.Agent", on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
+    )
+    infrastructure_pid = models.CharField(max_length=200, blank=True, default="")
+    claimed_time = models.DateTimeField(null=True, blank=True)
+    forked_time = models.DateTimeField(null=True, blank=True)
+    loaded_time = models.DateTimeField(null=True, blank=True)
+
+    root_run = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="descendants"
+    )
+    parent_task_run = models.ForeignKey(
+        "runs.TaskRun", on_delete=models.SET_NULL, null=True, blank=True, related_name="child_runs"
+    )
+    version = models.BigIntegerField(default=1)
+    created = models.DateTimeField(auto_now_add=True)
+    updated = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            # A tick runs once, however many schedulers run.
+            models.UniqueConstraint(fields=["schedule", "slot"], name="one_run_per_slot"),
+            models.UniqueConstraint(
+                fields=["deployment", "idempotency_key"], name="one_run_per_idempotency_key"
+            ),
+        ]
+        indexes = [
+            # agents.claim: the best due run of a queue.
+            models.Index(
+                "work_queue",
+                models.F("priority").desc(),
+                "expected_start_time",
+                name="flowrun_claimable",
+                condition=Q(state_type="SCHEDULED", lease_expires__isnull=True),
+            ),
+            # Scheduler loops: what is due, what is late.
+            models.Index(
+                fields=["expected_start_time"],
+                name="flowrun_scheduled",
+                condition=Q(state_type="SCHEDULED"),
+            ),
+            # Reaper: leases that ran out.
+            models.Index(
+                fields=["lease_expires"],
+                name="flowrun_leased",
+                condition=Q(lease_expires__isnull=False),
+            ),
+            # Lists: newest first, whole workspace / one state / one deployment / one flow.
+            models.Index("workspace", models.F("created").desc(), name="flowrun_newest"),
+            models.Index("workspace", "state_type", models.F("created").desc(), name="flowrun_by_state"),
+            models.Index("deployment", models.F("created").desc(), name="flowrun_by_deployment"),
+            models.Index("flow", models.F("created").desc(), name="flowrun_by_flow"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FlowRunState(ScopedModel):
+    """One entry of a flow run's history. Append-only."""
+
+    workspace_path = "flow_run__workspace"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="states")
+    type = models.CharField(max_length=20, choices=StateType)
+    name = models.CharField(max_length=100)
+    message = models.TextField(blank=True, default="")
+    timestamp = models.DateTimeField()
+    attempt = models.IntegerField(default=0)
+    state_details = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["flow_run", "timestamp"], name="flowrunstate_history")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,72 @@
+"""Task runs and the history of their states."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from flows.scoping import ScopedModel
+from flows.sdk.ids import uuid7
+from runs.models.flow_run import FlowRun, StateType
+
+
+class TaskRun(ScopedModel):
+    """One call of a task within a flow run. Written only by `runs.task_states`.
+
+    `(attempt, sequence)` says which report the row shows: newest wins. `version` is the flow run's
+    version at that write, so that a page can ask for what changed since it last looked.
+    """
+
+    workspace_path = "flow_run__workspace"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="task_runs")
+    task_key = models.CharField(max_length=500)
+    dynamic_key = models.CharField(max_length=100)
+    name = models.CharField(max_length=200)
+    tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    task_inputs = models.JSONField(default=dict, blank=True)
+    state_id = models.UUIDField(null=True)
+    state_type = models.CharField(max_length=20, choices=StateType)
+    state_name = models.CharField(max_length=100)
+    state_message = models.TextField(blank=True, default="")
+    state_timestamp = models.DateTimeField()
+    start_time = models.DateTimeField(null=True, blank=True)
+    end_time = models.DateTimeField(null=True, blank=True)
+    total_run_time = models.FloatField(default=0)
+    run_count = models.IntegerField(default=0)
+    attempt = models.IntegerField(default=0)
+    sequence = models.BigIntegerField(default=0)
+    version = models.BigIntegerField(default=0)
+    created = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            # Run page: what changed since a version. Lists: in order of creation.
+            models.Index(fields=["flow_run", "version"], name="taskrun_changes"),
+            models.Index(fields=["flow_run", "id"], name="taskrun_of_run"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TaskRunState(ScopedModel):
+    """One entry of a task run's history. Append-only, idempotent by id."""
+
+    workspace_path = "flow_run__workspace"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    task_run = models.ForeignKey(
+        TaskRun, on_delete=models.CASCADE, db_constraint=False, related_name="states"
+    )
+    flow_run = models.ForeignKey(
+        FlowRun, on_delete=models.CASCADE, db_index=False, related_name="task_run_states"
+    )
+    type = models.CharField(max_length=20, choices=StateType)
+    name = models.CharField(max_length=100)
+    message = models.TextField(blank=True, default="")
+    timestamp = models.DateTimeField()
+    attempt = models.IntegerField(default=0)
+    sequence = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.name

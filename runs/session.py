@@ -1,0 +1,137 @@
+"""Database sessions: the same SQL over Django's connection or over a kept psycopg one.
+
+Web processes and services use Django's connection; an agent's parent and its horses keep a
+psycopg connection of their own. The code that changes runs is written once, against `Session`.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol, cast
+
+import psycopg
+from django.db import connection as django_connection
+from django.db import transaction as django_transaction
+
+Row = tuple[Any, ...]
+
+
+class Transaction(Protocol):
+    """An open transaction."""
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement and return its rows. JSON columns come back as text."""
+        ...
+
+    def copy(self, sql: str, rows: Iterator[Sequence[Any]]) -> None:
+        """COPY rows in."""
+        ...
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call back once the transaction is durable; never, if it is rolled back."""
+        ...
+
+
+class Session(Protocol):
+    """Something that opens transactions."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]: ...
+
+
+class _DjangoTransaction:
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        self._cursor.execute(sql, params)
+        return cast(list[Row], self._cursor.fetchall()) if self._cursor.description else []
+
+    def copy(self, sql: str, rows: Iterator[Sequence[Any]]) -> None:
+        with self._cursor.copy(sql) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        django_transaction.on_commit(callback)
+
+
+class DjangoSession:
+    """Transactions on Django's connection of the current thread; nests as a savepoint."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with django_transaction.atomic(), django_connection.cursor() as cursor:
+            yield _DjangoTransaction(cursor)
+
+
+class _PsycopgTransaction:
+    def __init__(self, cursor: "psycopg.Cursor[Row]") -> None:
+        self._cursor = cursor
+        self.callbacks: list[Callable[[], None]] = []
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        self._cursor.execute(sql.encode(), params or None)
+        return self._cursor.fetchall() if self._cursor.description else []
+
+    def copy(self, sql: str, rows: Iterator[Sequence[Any]]) -> None:
+        with self._cursor.copy(sql.encode()) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
+
+
+class PsycopgSession:
+    """One kept connection, opened on first use and again after it broke; one transaction at a time.
+
+    A transaction on a broken connection raises `psycopg.OperationalError`: whether it was
+    committed is then unknown, so callers repeat only what is idempotent.
+    """
+
+    def __init__(self, conninfo: dict[str, Any], application_name: str = "portal") -> None:
+        self._conninfo = {**conninfo, "application_name": application_name}
+        self._connection: psycopg.Connection[Row] | None = None
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self._lock:
+            connection = self._connect()
+            try:
+                with connection.transaction(), connection.cursor() as cursor:
+                    open_transaction = _PsycopgTransaction(cursor)
+                    yield open_transaction
+            except psycopg.OperationalError:
+                if connection.broken or connection.closed:
+                    self.close()
+                raise
+        for callback in open_transaction.callbacks:
+            callback()
+
+    def _connect(self) -> "psycopg.Connection[Row]":
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(**self._conninfo, autocommit=True)
+            # Rows hold JSON as text, as on Django's connections.
+            for type_name in ("json", "jsonb"):
+                self._connection.adapters.register_loader(type_name, psycopg.types.string.TextLoader)
+        return self._connection
+
+    def close(self) -> None:
+        """Drop the connection; the next transaction opens a new one."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def forget(self) -> None:
+        """In a forked child: let go of the parent's connection without closing its socket."""
+        self._connection = None
+        self._lock = threading.RLock()
+
+
+def conninfo_of_django() -> dict[str, Any]:
+    """The psycopg connection parameters of Django's default database."""
+    parameters = django_connection.get_connection_params()
+    keep = {"dbname", "user", "password", "host", "port", "options", "sslmode", "sslrootcert"}
+    return {key: value for key, value in parameters.items() if key in keep and value}
