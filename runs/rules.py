@@ -1,0 +1,216 @@
+"""The rules of orchestration: what may follow what.
+
+A rule looks at the locked run and at the proposed state, and either has no opinion (None) or
+decides. The first that decides wins; if none does, the proposal is accepted. Each docstring
+names the race or the harm that the rule prevents.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from flows.sdk.recorder import Status
+from flows.sdk.states import TERMINAL, Cancelled, State, StateType
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """A flow run as its locked row says. `now` is the database clock.
+
+    `attempt` and `leased` are those of the root run for a subflow, whose writes its root fences.
+    """
+
+    id: UUID
+    workspace_id: UUID
+    state_id: UUID | None
+    state_type: StateType
+    state_name: str
+    state_message: str
+    state_timestamp: datetime
+    attempt: int
+    leased: bool
+    is_subflow: bool
+    has_deployment: bool
+    work_queue_id: UUID | None
+    expected_start_time: datetime
+    now: datetime
+
+    def state(self) -> State:
+        """The state that holds now."""
+        return State(
+            self.state_type,
+            name=self.state_name,
+            message=self.state_message,
+            timestamp=self.state_timestamp,
+            id=self.state_id or self.id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A state that somebody wants the run to enter.
+
+    `attempt` is given by the process that executes the run; None means somebody from outside.
+    """
+
+    state: State
+    attempt: int | None = None
+
+    @property
+    def type(self) -> StateType:
+        return self.state.type
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a rule decided. `store` replaces the proposed state; None stores nothing."""
+
+    status: Status
+    reason: str
+    store: State | None = None
+    delay_seconds: float = 0.0
+
+
+class Rule(Protocol):
+    """One rule."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None: ...
+
+
+class AlreadyStored:
+    """A client repeats a proposal whose answer got lost: say yes again, store nothing twice."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if run.state_id == proposal.state.id:
+            return Decision(Status.ACCEPT, "already in this state")
+        return None
+
+
+class StaleAttempt:
+    """A process that was given up (stopped, cut off) wakes and writes over its successor's run."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.attempt is None or (proposal.attempt == run.attempt and run.leased):
+            return None
+        return Decision(
+            Status.ABORT,
+            f"attempt {proposal.attempt} no longer owns the run (attempt {run.attempt} "
+            f"{'is running' if run.leased else 'has ended'})",
+        )
+
+
+class TerminalIsFinal:
+    """A late report changes the outcome that people and other runs have already acted on.
+
+    Only rescheduling reopens a run, and only one with a deployment: without it, no agent
+    would know what to execute.
+    """
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if run.state_type not in TERMINAL:
+            return None
+        if proposal.type is StateType.SCHEDULED and run.has_deployment and not run.is_subflow:
+            return None
+        return Decision(Status.ABORT, f"the run has already ended as {run.state_name}")
+
+
+class CancellingIsSticky:
+    """A killed process still proposes its own ending, and a cancelled run would read Completed."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if run.state_type is not StateType.CANCELLING or proposal.type is StateType.CANCELLED:
+            return None
+        return Decision(Status.REJECT, "the run is being cancelled")
+
+
+class SubflowIsNotCancelledAlone:
+    """A subflow has no process of its own: its state would say Cancelling for ever."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.type is StateType.CANCELLING and run.is_subflow:
+            return Decision(Status.ABORT, "a subflow runs in its root run's process: cancel the root run")
+        return None
+
+
+class NothingToKill:
+    """No process runs, so nobody would ever confirm the cancellation: the run ends at once."""
+
+    WITHOUT_PROCESS = frozenset({StateType.SCHEDULED, StateType.PAUSED})
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.type is not StateType.CANCELLING:
+            return None
+        if run.leased or run.state_type not in self.WITHOUT_PROCESS:
+            return None
+        cancelled = Cancelled(message=proposal.state.message or "Cancelled before it started.")
+        return Decision(Status.REJECT, "no process to stop", store=cancelled)
+
+
+class PendingIsALock:
+    """Two workers that poll one queue both submit the same run: the second must lose."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.type is not StateType.PENDING:
+            return None
+        if run.state_type is StateType.PENDING and proposal.state.name in {"Pending", run.state_name}:
+            return Decision(Status.ABORT, "the run is already pending elsewhere")
+        if run.state_type is StateType.RUNNING:
+            return Decision(Status.ABORT, "the run is already running")
+        return None
+
+
+class NotBeforeItsTime:
+    """A process that was prepared ahead starts the run before it is due."""
+
+    EARLY = frozenset({StateType.SCHEDULED, StateType.PENDING})
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.type is not StateType.RUNNING or run.state_type not in self.EARLY:
+            return None
+        wait = (run.expected_start_time - run.now).total_seconds()
+        if wait <= 0:
+            return None
+        return Decision(Status.WAIT, "the run is not due yet", delay_seconds=wait)
+
+
+class LateOnlyWhileScheduled:
+    """The late marker read the run before an agent took it, and writes after."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.type is not StateType.SCHEDULED or proposal.state.name != "Late":
+            return None
+        if run.state_type is StateType.SCHEDULED and run.state_name == "Scheduled":
+            return None
+        return Decision(Status.REJECT, f"the run is {run.state_name}, not waiting to start")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An ordered list of rules."""
+
+    rules: tuple[Rule, ...] = field(
+        default=(
+            AlreadyStored(),
+            StaleAttempt(),
+            TerminalIsFinal(),
+            CancellingIsSticky(),
+            SubflowIsNotCancelledAlone(),
+            NothingToKill(),
+            PendingIsALock(),
+            NotBeforeItsTime(),
+            LateOnlyWhileScheduled(),
+        )
+    )
+
+    def decide(self, run: Current, proposal: Proposal) -> Decision:
+        """The first rule that has an opinion decides; otherwise the proposal is accepted."""
+        for rule in self.rules:
+            decision = rule.judge(run, proposal)
+            if decision is not None:
+                return decision
+        return Decision(Status.ACCEPT, "", store=proposal.state)
+
+
+ORCHESTRATION = Policy()
+FORCED = Policy(rules=(AlreadyStored(), StaleAttempt()))

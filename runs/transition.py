@@ -1,0 +1,145 @@
+"""The one function through which every flow run changes its state.
+
+Agents, API, pages and services all call `transition`. It locks the row, asks the rules, writes
+the history and the new current state in one transaction, and announces the change once that is durable.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from flows.sdk.recorder import Status, Verdict
+from flows.sdk.states import TERMINAL, State, StateType
+from runs import announce
+from runs.closing import close_open_parts
+from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Proposal
+from runs.session import Session, Transaction
+
+LOCK = """
+SELECT r.id, r.workspace_id, r.state_id, r.state_type, r.state_name, r.state_message, r.state_timestamp,
+       coalesce(root.attempt, r.attempt),
+       CASE WHEN r.root_run_id IS NULL THEN r.lease_expires ELSE root.lease_expires END IS NOT NULL,
+       r.root_run_id IS NOT NULL, r.deployment_id IS NOT NULL,
+       r.work_queue_id, r.expected_start_time, clock_timestamp()
+FROM runs_flowrun r LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
+WHERE r.id = %s
+FOR UPDATE OF r
+"""
+
+STORE = """
+WITH history AS (
+    INSERT INTO runs_flowrunstate
+        (id, flow_run_id, type, name, message, timestamp, attempt, state_details)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+)
+UPDATE runs_flowrun SET
+    state_id = %s, state_type = %s, state_name = %s, state_message = %s, state_timestamp = %s,
+    expected_start_time = coalesce(%s, expected_start_time),
+    start_time = coalesce(start_time, %s),
+    end_time = %s,
+    total_run_time = total_run_time + CASE WHEN state_type = 'RUNNING'
+        THEN greatest(0, extract(epoch FROM %s - state_timestamp)) ELSE 0 END,
+    run_count = run_count + %s,
+    lease_expires = CASE WHEN %s THEN lease_expires END,
+    forked_time = coalesce(%s, forked_time),
+    loaded_time = coalesce(%s, loaded_time),
+    infrastructure_pid = coalesce(%s, infrastructure_pid),
+    version = version + 1,
+    updated = now()
+WHERE id = %s
+RETURNING version
+"""
+
+
+def transition(
+    session: Session, run_id: UUID, state: State, *, attempt: int | None = None, force: bool = False
+) -> Verdict:
+    """Propose `state` for a flow run and say what became of it.
+
+    `attempt` is the number of the attempt that asks, if a process that executes the run asks;
+    one that no longer owns the run gets ABORT. `force` skips the rules, but not that one.
+    An unknown run gets ABORT with no state. Repeating a call with the same state changes nothing.
+    """
+    with session.transaction() as tx:
+        return transition_in(tx, run_id, state, attempt=attempt, force=force)
+
+
+def transition_in(
+    tx: Transaction, run_id: UUID, state: State, *, attempt: int | None = None, force: bool = False
+) -> Verdict:
+    """`transition` within a transaction that the caller has open, to commit more with it."""
+    run = _lock(tx, run_id)
+    if run is None:
+        return Verdict(Status.ABORT, None, f"there is no flow run {run_id}")
+    decision = (FORCED if force else ORCHESTRATION).decide(run, Proposal(state, attempt))
+    if decision.store is None:
+        return _verdict(decision, run.state())
+    version = _store(tx, run, decision.store)
+    if decision.store.is_terminal():
+        close_open_parts(tx, run.id, decision.store)
+    _announce_on_commit(tx, run, decision.store, version)
+    return _verdict(decision, decision.store)
+
+
+def _verdict(decision: Decision, state: State) -> Verdict:
+    return Verdict(decision.status, state, decision.reason, decision.delay_seconds)
+
+
+def _lock(tx: Transaction, run_id: UUID) -> Current | None:
+    rows = tx.execute(LOCK, [run_id])
+    if not rows:
+        return None
+    values = list(rows[0])
+    values[3] = StateType(values[3])
+    return Current(*values)
+
+
+def _store(tx: Transaction, run: Current, state: State) -> int:
+    """Write history and current state in one statement; return the run's new version."""
+    running = state.type is StateType.RUNNING
+    details = state.details
+    core = [state.type.value, state.name, state.message, state.timestamp]
+    rows = tx.execute(
+        STORE,
+        [
+            *(state.id, run.id, *core, run.attempt, Jsonb(details)),
+            *(state.id, *core),
+            scheduled_time_of(state),
+            state.timestamp if running else None,
+            state.timestamp if state.is_terminal() else None,
+            state.timestamp,
+            1 if running else 0,
+            keeps_lease(state),
+            *(details.get("forked_time"), details.get("loaded_time")),
+            details.get("infrastructure_pid"),
+            run.id,
+        ],
+    )
+    version: int = rows[0][0]
+    return version
+
+
+def scheduled_time_of(state: State) -> datetime | None:
+    """When a SCHEDULED state is due; None for the other types."""
+    when: Any = state.details.get("scheduled_time")
+    if state.type is not StateType.SCHEDULED or when is None:
+        return None
+    return when if isinstance(when, datetime) else datetime.fromisoformat(when)
+
+
+def keeps_lease(state: State) -> bool:
+    """Whether the process that owns the run goes on owning it in this state."""
+    if state.type is StateType.SCHEDULED:
+        return bool(state.details.get("retry_in_process"))
+    return state.type not in TERMINAL
+
+
+def _announce_on_commit(tx: Transaction, run: Current, state: State, version: int) -> None:
+    message = announce.RunChanged(run.id, run.workspace_id, version, state.type.value, state.name)
+    tx.on_commit(lambda: announce.publish(message))
+    queue_id = run.work_queue_id
+    due = (scheduled_time_of(state) or run.now) <= run.now
+    if state.type is StateType.SCHEDULED and not keeps_lease(state) and due and queue_id:
+        tx.on_commit(lambda: announce.ring(queue_id))
