@@ -14,7 +14,7 @@ from flows.sdk.ids import uuid7
 from flows.sdk.states import Scheduled, State, StateType
 from runs import announce
 from runs.models import FlowRun
-from runs.session import DjangoSession, Session
+from runs.session import DjangoSession, Session, Transaction
 
 # More rings or live messages than this per call help nobody: the sweeper rings for the rest.
 MOST_HINTS = 50
@@ -130,15 +130,20 @@ def new_name() -> str:
 def insert_runs(session: Session, news: Sequence[NewRun]) -> list[UUID]:
     """Insert the runs that do not exist yet and return their ids.
 
-    A run whose (schedule, slot) or (deployment, idempotency key) exists is left out: whoever came
+    A run whose (schedule, slot) or (deployment, idempotency_key) exists is left out: whoever came
     first made it. Rings for what is due once the transaction is durable.
     """
     if not news:
         return []
-    rows = orjson.dumps([new.as_row() for new in news]).decode()
     with session.transaction() as tx:
-        made = {row[0]: row[1] for row in tx.execute(INSERT, [rows])}
-        tx.on_commit(lambda: _announce([(new, made[new.id]) for new in news if new.id in made]))
+        return insert_runs_in(tx, news)
+
+
+def insert_runs_in(tx: Transaction, news: Sequence[NewRun]) -> list[UUID]:
+    """`insert_runs` within a transaction that the caller has open."""
+    rows = orjson.dumps([new.as_row() for new in news], default=str).decode()
+    made = {row[0]: row[1] for row in tx.execute(INSERT, [rows])}
+    tx.on_commit(lambda: _announce([(new, made[new.id]) for new in news if new.id in made]))
     return [new.id for new in news if new.id in made]
 
 

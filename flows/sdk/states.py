@@ -97,6 +97,11 @@ def AwaitingRetry(scheduled_time: datetime, **kwargs: Any) -> State:
     return Scheduled(scheduled_time, name="AwaitingRetry", **kwargs)
 
 
+def Late(scheduled_time: datetime, **kwargs: Any) -> State:
+    """Still waiting although it was due at `scheduled_time`."""
+    return Scheduled(scheduled_time, name="Late", **kwargs)
+
+
 def Pending(**kwargs: Any) -> State:
     return State(StateType.PENDING, **kwargs)
 
