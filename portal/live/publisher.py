@@ -30,9 +30,8 @@ def publish(message: RunChanged) -> None:
     The channel name and the body are those of channels_redis' pub/sub layer, whose own `group_send`
     would open an event loop and a connection per call; a test holds us to a real consumer.
     """
-    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
     body = get_channel_layer().serialize({"type": "run.changed", **message.as_json()})
     pipeline = _connection().pipeline(transaction=False)
     for group in (run_group(message.run_id), workspace_group(message.workspace_id)):
-        pipeline.publish(f"{prefix}__group__{group}", body)
+        pipeline.publish(f"{settings.CHANNEL_PREFIX}__group__{group}", body)
     pipeline.execute()

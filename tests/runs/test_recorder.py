@@ -142,9 +142,7 @@ def test_text_that_postgresql_cannot_hold_is_made_holdable(run: FlowRun, recorde
 
 
 def test_artifacts_are_kept_once(run: FlowRun, recorder: DatabaseRecorder) -> None:
-    table = NewArtifact(
-        uuid7(), run.id, None, "table", "summary", "Rain", [{"year": 2012, "mm": 3.5}]
-    )
+    table = NewArtifact(uuid7(), run.id, None, "table", "summary", "Rain", [{"year": 2012, "mm": 3.5}])
     recorder.artifact(table)
     recorder.artifact(table)
     recorder.flush()
