@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench` prints figures. Nothing here passes or fails."""

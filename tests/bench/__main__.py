@@ -1,0 +1,25 @@
+"""`make bench`: measure, and print the figures. `python -m tests.bench NAME ...` runs only those."""
+
+import importlib
+import platform
+import sys
+
+from tests.bench.figures import Figure, table
+
+BENCHMARKS = ("import_time", "stack_start", "start_latency", "task_throughput")
+
+
+def main(names: list[str]) -> None:
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    figures: list[Figure] = []
+    for name in names or BENCHMARKS:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        figures += importlib.import_module(f"tests.bench.{name}").measure()
+    print(f"\nPython {platform.python_version()} on {platform.machine()}, durable commits (fsync on)\n")
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
