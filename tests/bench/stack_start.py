@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from portal.ops.ports import free_port
 from tests.bench.figures import Figure
 from tests.processes import PROJECT, descendants
 
@@ -28,6 +28,13 @@ def running_up(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         up.send_signal(signal.SIGINT)
         up.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def wait_until_ready(port: int) -> None:
