@@ -5,6 +5,7 @@ import platform
 import sys
 
 from tests.bench.figures import Figure, table
+from tests.bench.servers import durable_servers
 
 BENCHMARKS = ("import_time", "stack_start", "start_latency", "task_throughput")
 
@@ -14,9 +15,10 @@ def main(names: list[str]) -> None:
     if unknown:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     figures: list[Figure] = []
-    for name in names or BENCHMARKS:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        figures += importlib.import_module(f"tests.bench.{name}").measure()
+    with durable_servers() as folder:
+        for name in names or BENCHMARKS:
+            print(f"measuring {name} ...", file=sys.stderr, flush=True)
+            figures += importlib.import_module(f"tests.bench.{name}").measure(folder)
     print(f"\nPython {platform.python_version()} on {platform.machine()}, durable commits (fsync on)\n")
     print(table(figures))
 

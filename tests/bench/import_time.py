@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 from statistics import median
 
 from tests.bench.figures import Figure
@@ -16,7 +17,7 @@ def seconds(code: str) -> float:
     return time.perf_counter() - start
 
 
-def measure() -> list[Figure]:
+def measure(folder: Path) -> list[Figure]:
     bare: list[float] = []
     with_sdk: list[float] = []
     for _ in range(ROUNDS):  # in turn, so that both see the same machine
