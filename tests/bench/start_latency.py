@@ -1,5 +1,6 @@
 """From the HTTP call that creates a run until its first line of user code, with a warm idle agent."""
 
+import itertools
 import os
 import time
 from pathlib import Path
@@ -48,7 +49,7 @@ def measure(folder: Path) -> list[Figure]:
         "create-run call -> user code",
         taken[1:],
         "p50 <= 50, p95 <= 150 ms",
-        "Prefect 7 s; bare RQ fork 10-13 ms",
+        "Prefect 7 s; RQ fork 13 ms",
     )
     return [total, *_steps(rows)]
 
@@ -77,5 +78,5 @@ def _steps(rows: list[Any]) -> list[Figure]:
             f"  {earlier} -> {later}",
             [(getattr(row, later) - getattr(row, earlier)).total_seconds() for row in rows],
         )
-        for earlier, later in zip(STEPS, STEPS[1:], strict=False)
+        for earlier, later in itertools.pairwise(STEPS)
     ]

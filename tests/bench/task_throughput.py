@@ -1,4 +1,4 @@
-"""1,000 trivial tasks by `.submit` in one flow run of an agent: until the run is terminal and all is durable."""
+"""1,000 trivial tasks by `.submit` in one flow run of an agent, until all of it is durable."""
 
 import time
 from pathlib import Path
