@@ -7,11 +7,14 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2s
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import flows
 from flows.sdk.flows import Flow
 
 
@@ -47,22 +50,28 @@ def _module_of_file(folder: Path, target: str) -> ModuleType:
     if not file.is_file():
         raise EntrypointError(f"There is no file {target!r} in {folder}.")
     name = f"flows_entrypoint_{file.stem}_{blake2s(str(file).encode(), digest_size=6).hexdigest()}"
+    _refuse_foreign_flows(file, target)
+    _append_to_sys_path(file.parent)
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise EntrypointError(f"{file} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(name)
     sys.modules[name] = module
-    try:
+    with _failures_explained(target):
         spec.loader.exec_module(module)
-    except Exception as error:
-        sys.modules.pop(name)
-        if before is not None:
-            sys.modules[name] = before
-        raise EntrypointError(f"{target} could not be imported.\n{_own_traceback(error)}") from error
-    except SystemExit as error:
-        raise EntrypointError(f"{target} called sys.exit({error.code!r}) while it was imported.") from error
     return module
+
+
+def _refuse_foreign_flows(file: Path, target: str) -> None:
+    own = Path(flows.__file__).resolve().parent
+    for folder in file.parents:
+        if not (folder / "__init__.py").is_file():
+            return
+        if folder.name == "flows" and folder != own:
+            raise EntrypointError(
+                f"{target} lies in a package of the name `flows`, which is Portal's own: its modules "
+                f"could not import each other. Rename {folder}, or remove its __init__.py."
+            )
 
 
 def _module_of_name(target: str) -> ModuleType:
@@ -71,12 +80,23 @@ def _module_of_name(target: str) -> ModuleType:
             f"{target!r} would be looked for in the package `flows`, which is Portal's own. "
             f"Name the file instead, {target.replace('.', '/')}.py, or rename your folder."
         )
-    try:
+    with _failures_explained(target):
         return importlib.import_module(target)
+
+
+@contextmanager
+def _failures_explained(target: str) -> Iterator[None]:
+    """Turn what goes wrong while user code is imported into an EntrypointError."""
+    try:
+        yield
+    except SystemExit as error:
+        raise EntrypointError(f"{target} called sys.exit({error.code!r}) while it was imported.") from error
     except ModuleNotFoundError as error:
-        if error.name and (target == error.name or target.startswith(f"{error.name}.")):
+        missing = error.name or ""
+        if target == missing or target.startswith(f"{missing}."):
+            where = ", ".join(filter(None, sys.path))
             raise EntrypointError(
-                f"There is no module {error.name!r}. It was looked for in: {', '.join(filter(None, sys.path))}."
+                f"There is no module {missing!r}. It was looked for in: {where}."
             ) from error
         raise EntrypointError(f"{target} could not be imported.\n{_own_traceback(error)}") from error
     except Exception as error:
@@ -84,9 +104,9 @@ def _module_of_name(target: str) -> ModuleType:
 
 
 def _flow_of(module: ModuleType, name: str, target: str) -> Flow[Any, Any]:
-    found = module
+    found: Any = module
     for part in name.split("."):
-        found = getattr(found, part, None)  # type: ignore[assignment]
+        found = getattr(found, part, None)
     if isinstance(found, Flow):
         return found
     there = [attribute for attribute, value in vars(module).items() if isinstance(value, Flow)]

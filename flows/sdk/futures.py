@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from threading import Lock, get_ident
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -162,7 +163,7 @@ def as_completed(futures: Iterable[TaskFuture[R]]) -> Iterator[TaskFuture[R]]:
     done: SimpleQueue[TaskFuture[R]] = SimpleQueue()
     waiting = list(futures)
     for future in waiting:
-        future.add_done_callback(lambda future=future: done.put(future))
+        future.add_done_callback(partial(done.put, future))
     for _ in waiting:
         yield done.get()
 

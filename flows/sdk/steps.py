@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from flows.sdk.signals import TerminationSignal
+
 if TYPE_CHECKING:
     from flows.sdk.futures import TaskFuture
 
@@ -100,7 +102,7 @@ async def drive_async(steps: Steps[R]) -> R:
             try:
                 answer = await step.run_async()
             except BaseException as error:
-                step = steps.throw(error)
+                step = steps.throw(_reason(error))
             else:
                 step = steps.send(answer)
     except StopIteration as end:
@@ -115,8 +117,31 @@ def run_coroutine(coroutine: Coroutine[Any, Any, R]) -> R:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(coroutine)
+        return _run_in_new_loop(coroutine)
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
+        return pool.submit(_run_in_new_loop, coroutine).result()
+
+
+def _run_in_new_loop(coroutine: Coroutine[Any, Any, R]) -> R:
+    import asyncio
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(task)
+        except (TerminationSignal, KeyboardInterrupt) as signal:
+            # A signal that hits the loop between two tasks must still reach the engine.
+            if task.done():
+                raise
+            task.cancel(signal)
+            return loop.run_until_complete(task)
+
+
+def _reason(error: BaseException) -> BaseException:
+    """The signal on whose behalf an asyncio task was cancelled (see above), or the error itself."""
+    if type(error).__name__ == "CancelledError" and error.args and isinstance(error.args[0], BaseException):
+        return error.args[0]
+    return error

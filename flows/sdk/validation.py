@@ -21,7 +21,7 @@ class Check:
     """The check of one parameter."""
 
     def __init__(self, annotation: Any, default: Any) -> None:
-        constrained = Annotated[annotation, default] if isinstance(default, FieldInfo) else annotation
+        constrained: Any = Annotated[annotation, default] if isinstance(default, FieldInfo) else annotation
         try:
             self.adapter: TypeAdapter[Any] = TypeAdapter(constrained)
         except PydanticSchemaGenerationError:  # a type that pydantic does not know: check by isinstance
