@@ -112,12 +112,18 @@ def _interval_slots(rule: SlotRule, after: datetime) -> Iterator[datetime]:
 
 def _cron_slots(rule: SlotRule, after: datetime) -> Iterator[datetime]:
     zone = _zone(rule.timezone)
-    start = (after.astimezone(UTC) - LONGEST_FOLD).astimezone(zone).replace(tzinfo=None)
     minute, hour, *_ = _five_fields(rule.cron)
     follows_time = minute.startswith("*") or hour.startswith("*")
-    on_the_clock = _calendar(rule.cron, start)
+    on_the_clock = _calendar(rule.cron, _clock_start(after.astimezone(UTC), zone))
     instants = _every_passing(on_the_clock, zone) if follows_time else _once_each(on_the_clock, zone)
     return (slot for slot in instants if slot > after)
+
+
+def _clock_start(after: datetime, zone: ZoneInfo) -> datetime:
+    """Where to begin on the clock: early enough for the times that it repeats after `after`."""
+    before, later = ((after + offset).astimezone(zone) for offset in (-LONGEST_FOLD, LONGEST_FOLD))
+    steady = before.utcoffset() == later.utcoffset()
+    return (after.astimezone(zone) if steady else before).replace(tzinfo=None)
 
 
 def _once_each(clock: Iterator[datetime], zone: ZoneInfo) -> Iterator[datetime]:
