@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from agents.services.database import alone
 from flows.sdk.states import Scheduled
-from runs.models import FlowRun, StateType
+from runs.models import FlowRun
+from runs.models.flow_run import StateType
 from runs.session import DjangoSession
 from runs.transition import transition
 

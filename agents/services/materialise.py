@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
-from django.db.models import Max, Q
+from django.db.models import Q
 
 from agents.models import ServiceStatus
 from agents.services.database import alone
 from flows.catalog.slots import ScheduleError, SlotRule, latest_slot, rule_of, slots
 from flows.models import Schedule
 from runs.create import NewRun, insert_runs
-from runs.models import FlowRun, StateType
+from runs.models import FlowRun
+from runs.models.flow_run import StateType
 from runs.session import DjangoSession
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ def materialise(now: datetime) -> None:
 
 def last_tick() -> datetime | None:
     """When a scheduler, wherever it ran, last did this."""
-    return ServiceStatus.objects.filter(name=NAME).aggregate(last=Max("last_success"))["last"]
+    ticks = ServiceStatus.objects.filter(name=NAME, last_success__isnull=False)
+    return ticks.order_by("-last_success").values_list("last_success", flat=True).first()
 
 
 def remove_unwanted(now: datetime) -> None:

@@ -7,7 +7,8 @@ from agents.claim import LEASE_SECONDS
 from agents.services.database import alone
 from flows.sdk.recorder import Status
 from flows.sdk.states import Cancelled, Crashed, State
-from runs.models import FlowRun, StateType
+from runs.models import FlowRun
+from runs.models.flow_run import StateType
 from runs.session import DjangoSession
 from runs.transition import transition
 

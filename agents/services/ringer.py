@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from agents.services.sweeper import ring_what_is_owed
-from runs.models import FlowRun, StateType
+from runs.models import FlowRun
+from runs.models.flow_run import StateType
 
 
 class Ringer:
