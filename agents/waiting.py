@@ -4,7 +4,7 @@ The reasons are read off the same rows, by the same conditions, as a claim reads
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -91,7 +91,7 @@ def _of_scheduled(run: FlowRun, now: datetime) -> Iterator[Reason]:
 
 
 def _not_due_yet(run: FlowRun, now: datetime) -> Reason:
-    when = f"{run.expected_start_time:%Y-%m-%d %H:%M:%S} UTC, in {_spell(run.expected_start_time - now)}"
+    when = f"{_moment(run.expected_start_time)}, in {_span(run.expected_start_time - now)}"
     if run.state_name == "AwaitingRetry":
         text = f"It failed and will be tried again at {when}."
         return _reason("retry_wait", text, _link("flow_run", run.id), since=run.state_timestamp)
@@ -131,9 +131,7 @@ def _no_agent_online(queue: WorkQueue) -> Reason:
     if last is None:
         text += ", and none ever did."
     else:
-        text += (
-            f". The last one was {last.name} on {last.hostname}, seen {last.last_seen:%Y-%m-%d %H:%M:%S} UTC."
-        )
+        text += f". The last one was {last.name} on {last.hostname}, seen {_moment(last.last_seen)}."
     return _reason(
         "no_agent_online",
         text,
@@ -189,7 +187,7 @@ def _of_scheduler(now: datetime) -> Iterator[Reason]:
     last = ServiceStatus.objects.filter(name="sweep").aggregate(last=Max("last_success"))["last"]
     if last is not None and now - last <= SCHEDULER_BEHIND_AFTER:
         return
-    ago = f"has not worked for {_spell(now - last)}" if last else "has never run"
+    ago = f"has not worked for {_span(now - last)}" if last else "has never run"
     text = f"The scheduler {ago}: nothing rings for runs that become due."
     yield _reason("scheduler_behind", text, since=last, fix="Start it: python manage.py scheduler")
 
@@ -201,7 +199,7 @@ def _picked(run: FlowRun) -> Reason:
 
 
 def _cancelling(run: FlowRun) -> Reason:
-    text = f"It was asked to stop at {run.state_timestamp:%H:%M:%S} UTC. After a grace time it is killed."
+    text = f"It was asked to stop at {_moment(run.state_timestamp)}. After a grace time it is killed."
     return _reason("cancelling", text, _link("flow_run", run.id), since=run.state_timestamp)
 
 
@@ -213,7 +211,11 @@ def _starting_now(run: FlowRun) -> Reason:
     return _reason("starting_now", "Nothing holds it: it starts now.", since=run.expected_start_time)
 
 
-def _spell(span: timedelta) -> str:
+def _moment(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _span(span: timedelta) -> str:
     """A span in its largest unit: `3 h`, `20 min`, `5 s`."""
     seconds = max(0, round(span.total_seconds()))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):

@@ -167,7 +167,8 @@ def _calendar(cron: str, start: datetime) -> Iterator[datetime]:
         return iter(CronSim(" ".join(_five_fields(cron)), start))
     except CronSimError as error:
         raise ScheduleError(
-            f"Cron '{cron}' cannot be read ({str(error).lower()}). Example: '0 6 * * 1-5' (weekdays at 06:00)."
+            f"Cron '{cron}' cannot be read ({str(error).lower()}). "
+            "Example: '0 6 * * 1-5' (weekdays at 06:00)."
         ) from error
 
 

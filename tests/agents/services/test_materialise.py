@@ -1,12 +1,13 @@
 """Schedules become runs ahead of time, once per slot."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -14,6 +15,7 @@ from agents.models import ServiceStatus
 from agents.services.materialise import materialise
 from flows.models import Deployment, Schedule
 from runs.models import FlowRun
+from runs.session import conninfo_of_django
 from tests.agents.services.builders import age, make_schedule
 from tests.factories import make_deployment, make_run
 
@@ -172,7 +174,7 @@ def delete_deployment(schedule: Schedule) -> None:
 
 
 @pytest.mark.parametrize("stop", [deactivate, pause_deployment, delete_schedule, delete_deployment])
-def test_coming_runs_go_with_their_schedule(stop: "type[deactivate]") -> None:
+def test_coming_runs_go_with_their_schedule(stop: Callable[[Schedule], None]) -> None:
     schedule = make_schedule(cron="0 6 * * *")
     materialise(NOON)
 
@@ -224,14 +226,9 @@ def test_one_unreadable_schedule_does_not_stop_the_others(caplog: pytest.LogCapt
 
 def test_only_one_scheduler_works_at_a_time() -> None:
     make_schedule(cron="@daily")
-    parameters = {
-        k: v for k, v in connection.get_connection_params().items() if k in {"dbname", "host", "port", "user"}
-    }
-    with psycopg.connect(**parameters) as other:
-        key = "SELECT pg_advisory_xact_lock(%s::bigint)"
-        from zlib import crc32
-
-        other.execute(key, [crc32(b"portal.services.materialise")])
+    with psycopg.connect(**conninfo_of_django()) as other:
+        key = crc32(b"portal.services.materialise")
+        other.execute("SELECT pg_advisory_xact_lock(%s::bigint)", [key])
         materialise(NOON)
 
     assert not FlowRun.objects.exists()
