@@ -1,5 +1,6 @@
 from agents.models.agent import Agent
+from agents.models.service import ServiceStatus
 from agents.models.work_pool import WorkPool
 from agents.models.work_queue import WorkQueue
 
-__all__ = ["Agent", "WorkPool", "WorkQueue"]
+__all__ = ["Agent", "ServiceStatus", "WorkPool", "WorkQueue"]

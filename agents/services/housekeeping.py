@@ -1,0 +1,32 @@
+"""Housekeeping: log partitions ahead, rows of agents and schedulers that are gone."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, OuterRef
+
+from agents.models import Agent, ServiceStatus
+from agents.services.database import alone
+from runs.models import FlowRun
+from runs.partitions import ensure_partitions
+
+# An agent that executed runs is named on their pages, and stays as long as they do.
+KEEP_IDLE_AGENTS = timedelta(days=1)
+# The newest one says since when no scheduler ran; see `materialise`.
+KEEP_STATUSES = timedelta(days=30)
+
+
+def keep_house(now: datetime) -> None:
+    """Make the partitions of the coming days and remove stale rows."""
+    with alone("partitions") as mine:
+        if mine:
+            ensure_partitions(now.date())
+    with alone("stale-rows") as mine:
+        if mine:
+            remove_stale_rows(now)
+
+
+def remove_stale_rows(now: datetime) -> None:
+    """Delete agents that left without having executed a run, and statuses of ended processes."""
+    executed = FlowRun.objects.filter(agent=OuterRef("pk"))
+    Agent.objects.filter(~Exists(executed), last_seen__lt=now - KEEP_IDLE_AGENTS).delete()
+    ServiceStatus.objects.filter(last_success__lt=now - KEEP_STATUSES).delete()

@@ -1,0 +1,70 @@
+"""The reaper ends runs whose agent has died: nobody else would ever say that they are over."""
+
+import logging
+from datetime import datetime, timedelta
+
+from agents.claim import LEASE_SECONDS
+from agents.services.database import alone
+from flows.sdk.recorder import Status
+from flows.sdk.states import Cancelled, Crashed, State
+from runs.models import FlowRun
+from runs.models.flow_run import StateType
+from runs.session import DjangoSession
+from runs.transition import transition
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=LEASE_SECONDS)
+# Agents renew every 2 s. A shorter silence of the database costs no agent its lease.
+GAP = timedelta(seconds=3)
+BATCH = 50
+
+
+class Reaper:
+    """Trusts an expired lease only if it has itself been ticking without a gap for one lease.
+
+    While PostgreSQL or this process was away, agents could not renew, or nobody could see that
+    they did: everybody gets a whole lease to show that they live.
+    """
+
+    def __init__(self) -> None:
+        self._last: datetime | None = None
+        self._steady_since: datetime | None = None
+
+    def step(self, now: datetime) -> None:
+        if self._steady_since is None or self._last is None or now - self._last > GAP:
+            self._steady_since = now
+        self._last = now
+        if now - self._steady_since < LEASE:
+            return
+        with alone("reap") as mine:
+            if mine:
+                end_expired(now)
+
+
+def end_expired(now: datetime) -> int:
+    """End the runs whose lease ran out before `now`; return how many. Needs an open transaction.
+
+    The rows are locked first: an agent that comes back late finds that it no longer owns its run.
+    Open subflows and task runs end in the same transaction.
+    """
+    expired = FlowRun.objects.select_for_update(skip_locked=True, of=("self",)).select_related("agent")
+    ended = 0
+    for run in expired.filter(lease_expires__lt=now).order_by("lease_expires")[:BATCH]:
+        verdict = transition(DjangoSession(), run.id, _ending(run), attempt=run.attempt)
+        if verdict.status is Status.ACCEPT:
+            ended += 1
+        else:
+            logger.warning("Could not end %s, whose lease ran out: %s", run.id, verdict.reason)
+    return ended
+
+
+def _ending(run: FlowRun) -> State:
+    agent = f"Agent {run.agent.name} on {run.agent.hostname}" if run.agent else "The agent of this run"
+    silence = f"stopped responding (its lease ran out at {run.lease_expires:%H:%M:%S} UTC)"
+    if run.state_type == StateType.CANCELLING:
+        return Cancelled(message=f"{agent} {silence} while it was cancelling the run.")
+    return Crashed(
+        message=f"{agent} {silence}. It was killed, or lost its host or the database; its processes end "
+        "with it. Look at the agent's log, then run this again."
+    )

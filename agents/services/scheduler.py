@@ -1,0 +1,60 @@
+"""The scheduler: all loops in one process, a thread and a kept connection for each."""
+
+import os
+import socket
+import threading
+from dataclasses import asdict
+
+from agents.models import ServiceStatus
+from agents.services import materialise
+from agents.services.housekeeping import keep_house
+from agents.services.late import mark_late
+from agents.services.loop import Loop, Outages, Step
+from agents.services.reaper import Reaper
+from agents.services.ringer import Ringer
+from agents.services.sweeper import sweep
+
+REPORT_EVERY = 2.0
+PATIENCE = 10.0
+
+
+class Scheduler:
+    """Runs the loops until stopped, and reports how they are doing."""
+
+    def __init__(self) -> None:
+        self._outages = Outages()
+        self.loops = [
+            self._loop(materialise.NAME, materialise.materialise, every=5),
+            # The longest that a run due in a moment, made by another process, stays unnoticed.
+            self._loop("ring", Ringer().step, every=0.25),
+            self._loop("sweep", sweep, every=1),
+            self._loop("late", mark_late, every=1),
+            self._loop("reap", Reaper().step, every=1),
+            self._loop("house", keep_house, every=3600),
+        ]
+
+    def _loop(self, name: str, step: Step, every: float) -> Loop:
+        return Loop(name, step, every, self._outages)
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set. Each loop then finishes the step it is in."""
+        report = Loop("report", lambda now: self.report(), REPORT_EVERY, self._outages)
+        threads = [
+            threading.Thread(target=loop.run, args=[stop], name=loop.name, daemon=True)
+            for loop in [*self.loops, report]
+        ]
+        for thread in threads:
+            thread.start()
+        stop.wait()
+        for thread in threads:
+            thread.join(PATIENCE)
+
+    def report(self) -> None:
+        """Write the outcome of every loop, in one statement."""
+        where = {"hostname": socket.gethostname(), "pid": os.getpid()}
+        ServiceStatus.objects.bulk_create(
+            [ServiceStatus(name=loop.name, **where, **asdict(loop.outcome)) for loop in self.loops],
+            update_conflicts=True,
+            unique_fields=["name", "hostname", "pid"],
+            update_fields=["last_success", "duration_ms", "last_error", "last_error_time"],
+        )

@@ -1,0 +1,88 @@
+"""The sweeper rings for runs that are due, so that no run depends on a ring's arrival.
+
+Rings that are owed per queue: `min(due runs, agents online that serve it) - rings pending`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection
+from rq import Queue
+
+from agents import doorbell
+from agents.registry import OFFLINE_AFTER
+from agents.services.database import alone
+
+# Counting stops at the number of agents, so the cost does not grow with the backlog.
+WANTED = """
+WITH serving AS (
+    SELECT unnest(queues) AS queue_id, count(*) AS agents
+    FROM agents_agent WHERE stopped IS NULL AND last_seen > %(seen)s
+    GROUP BY 1
+)
+SELECT q.id, w.name, p.name, q.name, due.runs
+FROM serving s
+JOIN agents_workqueue q ON q.id = s.queue_id AND NOT q.paused
+JOIN agents_workpool p ON p.id = q.work_pool_id AND p.type = 'agents' AND NOT p.paused
+JOIN flows_workspace w ON w.id = p.workspace_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS runs FROM (
+        SELECT 1
+        FROM runs_flowrun r
+        LEFT JOIN flows_deployment d ON d.id = r.deployment_id
+        WHERE r.work_queue_id = q.id
+          AND r.state_type = 'SCHEDULED'
+          AND r.lease_expires IS NULL
+          AND r.expected_start_time <= %(now)s
+          AND d.paused IS NOT TRUE
+        LIMIT s.agents
+    ) enough
+) due
+WHERE due.runs > 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How many agents a queue could put to work now, and the name of its list of rings."""
+
+    queue_id: UUID
+    list_name: str
+    runs: int
+
+
+def demands(now: datetime) -> list[Demand]:
+    """The queues in which runs are due and which agents serve. One query for all."""
+    with connection.cursor() as cursor:
+        cursor.execute(WANTED, {"now": now, "seen": now - OFFLINE_AFTER})
+        return [Demand(row[0], doorbell.list_name(*row[1:4]), row[4]) for row in cursor.fetchall()]
+
+
+def pending_rings(list_names: list[str]) -> list[int]:
+    """How many rings wait in each of these lists. Raises redis.RedisError when Redis is away."""
+    pipeline = doorbell.connection().pipeline(transaction=False)
+    for name in list_names:
+        pipeline.llen(f"{Queue.redis_queue_namespace_prefix}{name}")
+    return pipeline.execute()
+
+
+def ring_what_is_owed(now: datetime) -> int:
+    """Ring for due runs that no pending ring stands for; return the number of rings.
+
+    Two schedulers that do this at once may ring twice: an agent drops what it has no use for.
+    """
+    wanted = demands(now)
+    rings = 0
+    for demand, pending in zip(wanted, pending_rings([d.list_name for d in wanted]), strict=True):
+        for _ in range(demand.runs - pending):
+            doorbell.ring(demand.queue_id)
+            rings += 1
+    return rings
+
+
+def sweep(now: datetime) -> None:
+    """One step of the loop."""
+    with alone("sweep") as mine:
+        if mine:
+            ring_what_is_owed(now)
