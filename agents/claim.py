@@ -64,7 +64,7 @@ WITH best AS (
 ), claimed AS (
     UPDATE runs_flowrun r
     SET state_id = %s, state_type = 'PENDING', state_name = 'Pending', state_message = '',
-        state_timestamp = now(), attempt = r.attempt + 1, agent_id = %s,
+        state_timestamp = clock_timestamp(), attempt = r.attempt + 1, agent_id = %s,
         lease_expires = now() + interval '{LEASE_SECONDS} seconds', claimed_time = clock_timestamp(),
         forked_time = NULL, loaded_time = NULL, infrastructure_pid = '',
         version = r.version + 1, updated = now()
@@ -99,7 +99,8 @@ WITH released AS (
     UPDATE runs_flowrun
     SET state_id = gen_random_uuid(), state_type = 'SCHEDULED', state_name = 'Scheduled',
         state_message = 'Given back: the agent lost its connection while claiming.',
-        state_timestamp = now(), lease_expires = NULL, agent_id = NULL, version = version + 1, updated = now()
+        state_timestamp = clock_timestamp(), lease_expires = NULL, agent_id = NULL,
+        version = version + 1, updated = now()
     WHERE agent_id = %s AND lease_expires IS NOT NULL AND state_type = 'PENDING'
     RETURNING *
 )

@@ -4,26 +4,27 @@ The parent hands it (run, attempt) in memory. It opens a database connection of 
 leaves by `os._exit`: 0 after it has reported, 1 if it could not (the parent then says why).
 """
 
+import logging
 import os
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, NoReturn
+from uuid import UUID
 
 from django.db import connections
 
 from agents.claim import Claimed
 from agents.guard import die_with_parent
-from flows.catalog.entrypoints import load_flow
+from flows.catalog.entrypoints import EntrypointError, load_flow
 from flows.sdk.engine import TerminationSignal, run_flow
-from flows.sdk.recorder import Aborted, LogLine
-from flows.sdk.states import Cancelled, Failed
+from flows.sdk.recorder import Aborted, LogLine, Verdict
+from flows.sdk.states import Cancelled, Failed, State
 from runs.recorder import DatabaseRecorder
 from runs.session import PsycopgSession
-
-_ERROR = 40  # logging.ERROR
 
 
 def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession) -> int:
@@ -57,9 +58,7 @@ def _live(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, p
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        _leave(code)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
@@ -67,16 +66,54 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
     raise TerminationSignal
 
 
+class HorseRecorder(DatabaseRecorder):
+    """Adds to the first RUNNING of the run how it came to be: process, time of fork, time of load."""
+
+    def __init__(self, conninfo: dict[str, Any], claimed: Claimed) -> None:
+        session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
+        super().__init__(session, claimed.run.id, claimed.run.attempt, on_abort=_leave)
+        self._stamps = {"infrastructure_pid": str(os.getpid()), "forked_time": _now()}
+
+    def note_loaded(self) -> None:
+        self._stamps["loaded_time"] = _now()
+
+    def transition(self, run_id: UUID, state: State) -> Verdict:
+        if state.is_running() and run_id == self.run_id:
+            state = replace(state, details={**state.details, **self._stamps})
+        return super().transition(run_id, state)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _leave(code: int = 0) -> NoReturn:
+    """Stop at once. From the recorder's thread: this attempt was told that it no longer owns its run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     """Load the flow, run it, and report through a recorder of this attempt."""
-    forked = datetime.now(UTC)
     run = claimed.run
-    recorder = DatabaseRecorder(conninfo, run.id, run.attempt)
+    recorder = HorseRecorder(conninfo, claimed)
     try:
         flow = load_flow(claimed.entrypoint, claimed.path)
-        recorder.stamp(forked=forked, loaded=datetime.now(UTC), pid=str(os.getpid()))
+        recorder.note_loaded()
         run_flow(flow, run.parameters, recorder=recorder, run=run)
     except TerminationSignal:  # cancelled while loading
-        recorder.transition(run.id, Cancelled())
+        recorder.transition(run.id, Cancelled(message="Cancelled while the flow was loaded."))
+    except EntrypointError as error:
+        _report_unloadable(recorder, error)
     finally:
         recorder.close()
+
+
+def _report_unloadable(recorder: HorseRecorder, error: EntrypointError) -> None:
+    text = f"Could not load the flow: {error}"
+    trace = "".join(traceback.format_exception(error.__cause__ or error))
+    recorder.log(
+        LogLine(recorder.run_id, None, datetime.now(UTC), logging.ERROR, "flow_runs", f"{text}\n{trace}")
+    )
+    recorder.transition(recorder.run_id, Failed(message=text))

@@ -145,7 +145,8 @@ class Supervision:
         """Write the end of a run whose process could not; repeat while PostgreSQL is away."""
         while True:
             try:
-                return self.settle(ended)
+                self.settle(ended)
+                return
             except psycopg.OperationalError as error:
                 logger.warning("PostgreSQL does not answer, cannot end run yet: %s", _first_line(error))
             if stopping():

@@ -52,7 +52,10 @@ def connect(timeout: float) -> "redis.Redis":
 
 
 class Agent(Worker):
-    """Serves work queues. `work` is the loop, `take_one` and `listen` its two steps."""
+    """Serves work queues. `serve` is the loop, `take_one` and `listen` its two steps.
+
+    RQ's own `work` is not used: it stops when Redis is slow, and does not start without it.
+    """
 
     def __init__(
         self, queue_names: Sequence[str], identity: registry.Identity, conninfo: dict[str, Any]
@@ -79,25 +82,23 @@ class Agent(Worker):
 
     # The loop
 
-    def work(self, burst: bool = False, **options: Any) -> bool:
+    def serve(self, burst: bool = False) -> None:
         """Serve the queues until a signal comes; with `burst`, until there is nothing to do."""
-        self._install_signal_handlers()
+        signal.signal(signal.SIGINT, self.request_stop)
+        signal.signal(signal.SIGTERM, self.request_stop)
         self.birth_date = now()
         gc.freeze()  # horses share these objects: do not let a collection write to their pages
         logger.info("Agent %s serves %s", self.name, ", ".join(self.queue_names()))
-        worked = False
         try:
             while not self._stop_requested:
                 self.beat()
-                if self.take_one() or self.listen(blocking=not burst):
-                    worked = True
-                elif burst:
+                found = self.take_one() or self.listen(blocking=not burst)
+                if burst and not found:
                     break
         except StopRequested:
             pass
         finally:
             self._leave()
-        return worked
 
     def take_one(self) -> bool:
         """Claim the best due run and see it to its end; False if there was none to claim."""
@@ -202,7 +203,10 @@ class Agent(Worker):
     def _leave(self) -> None:
         try:
             registry.sign_off(self._session, self._identity)
-            self.register_death()
+            with self._presence.pipeline(transaction=False) as pipeline:
+                worker_registration.unregister(self, pipeline)
+                pipeline.delete(self.key)
+                pipeline.execute()
         except (psycopg.OperationalError, redis.RedisError) as error:
             logger.debug("Could not sign off: %s", error)
         self._session.close()

@@ -40,7 +40,7 @@ class Command(BaseCommand):
     """Starts an agent: an RQ worker that executes the flow runs of its work queues."""
 
     help = "Run an agent: it executes the flow runs of the given work queues, one at a time."
-    requires_system_checks: Sequence[str] = []  # they may need servers that are not there yet
+    requires_system_checks: list[str] | tuple[str, ...] = []  # they may need servers that are not there yet
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         return super().create_parser(
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         conninfo = conninfo_of_django()
         connections.close_all()
         _preload(settings.AGENT_PRELOAD)
-        Agent(ring_lists, identity, conninfo).work(burst=options["burst"])
+        Agent(ring_lists, identity, conninfo).serve(burst=options["burst"])
 
 
 def _set_up_logging(verbosity: int) -> None:
