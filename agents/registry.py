@@ -1,5 +1,6 @@
 """Who is there: the queues that agents serve, by name, and the agents themselves."""
 
+import logging
 import os
 import socket
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from flows.models import Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE, NAME_RULE
 from flows.sdk.ids import uuid7
 from runs.session import Session
+
+logger = logging.getLogger(__name__)
 
 OFFLINE_AFTER = timedelta(seconds=20)
 
@@ -37,7 +40,9 @@ def resolve(name: str, workspace: str = DEFAULT_WORKSPACE) -> WorkQueue:
         home = Workspace.objects.get(name=workspace_name)
     except Workspace.DoesNotExist:
         raise BadQueueNameError(f"Queue '{name}': there is no workspace '{workspace_name}'.") from None
-    queue, _ = WorkQueue.objects.get_or_create(work_pool=_pool(home, pool_name, name), name=queue_name)
+    queue, made = WorkQueue.objects.get_or_create(work_pool=_pool(home, pool_name, name), name=queue_name)
+    if made:
+        logger.info("Made work queue %s/%s/%s, which did not exist", workspace_name, pool_name, queue_name)
     return queue
 
 

@@ -127,6 +127,7 @@ class Agent(Worker):
             return taken is not None
         except redis.RedisError as error:
             logger.warning("Redis does not answer, looking for work without rings: %s", error)
+            self._presence_at = 0.0  # it may come back empty
             if blocking:
                 self._sleep(REDIS_AWAY_SECONDS)
             return False
