@@ -1,6 +1,6 @@
 """States of flow runs and task runs: a type from a closed set, and a name that says more."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -76,13 +76,32 @@ class State:
             if raise_on_failure and not self.is_completed():
                 raise self.data
             return self.data
-        if raise_on_failure and self.is_terminal() and not self.is_completed():
-            raise UnfinishedRun(f"Run ended as {self.name}: {self.message}")
+        if raise_on_failure and not self.is_completed():
+            raise _first_exception(self)
         return self.data
+
+    def anew(self) -> "State":
+        """The same state, entered now by another run."""
+        return replace(self, id=uuid7(), timestamp=datetime.now(UTC))
+
+    def __str__(self) -> str:
+        """As in "Completed()" or "Failed('no such file')"."""
+        return f"{self.name}({self.message!r})" if self.message else f"{self.name}()"
 
 
 class UnfinishedRun(RuntimeError):
     """A result was asked of a run that has none: cancelled, crashed, or not yet over."""
+
+
+def _first_exception(state: State) -> BaseException:
+    """The exception of the first state that went wrong among those `state` was made of."""
+    inner = state.data if isinstance(state.data, list | tuple | set) else [state.data]
+    for data in inner:
+        if isinstance(data, BaseException):
+            return data
+        if isinstance(data, State) and data.is_terminal() and not data.is_completed():
+            return _first_exception(data)
+    return UnfinishedRun(f"The run has no result: it is {state}.")
 
 
 def Scheduled(scheduled_time: datetime | None = None, **kwargs: Any) -> State:

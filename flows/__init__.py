@@ -1,0 +1,14 @@
+"""Portal's SDK: `from flows import flow, task`.
+
+Light to import: no Django, and pydantic only when parameters are checked. The Django app `flows` lives in
+the same package (`flows.models`, `flows.catalog`) and is loaded by Django alone.
+"""
+
+from flows.sdk.context import tags
+from flows.sdk.flows import Flow, flow
+from flows.sdk.inputs import unmapped
+from flows.sdk.logs import get_run_logger
+from flows.sdk.states import State
+from flows.sdk.tasks import Task, task
+
+__all__ = ["Flow", "State", "Task", "flow", "get_run_logger", "tags", "task", "unmapped"]

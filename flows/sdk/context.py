@@ -1,0 +1,94 @@
+"""What the running code stands in: its flow run, its task run, its tags, and the recorder."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flows.sdk.recorder import FlowRunInfo, Recorder
+
+if TYPE_CHECKING:
+    from flows.sdk.flows import Flow
+    from flows.sdk.runners import ThreadPoolTaskRunner
+    from flows.sdk.tasks import Task
+
+
+class MissingContextError(RuntimeError):
+    """Something was asked of the run that surrounds the code, but no run does."""
+
+
+@dataclass(slots=True)
+class FlowRunContext:
+    """A flow run while one try of its function is under way."""
+
+    flow: "Flow[Any, Any]"
+    run: FlowRunInfo
+    recorder: Recorder
+    runner: "ThreadPoolTaskRunner"
+    parameters: dict[str, Any]
+    run_count: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    lock: Lock = field(default_factory=Lock)
+
+    def next_call(self, task_key: str) -> int:
+        """How often the task was called before in this try: 0, 1, 2, ..."""
+        with self.lock:
+            number = self.calls[task_key]
+            self.calls[task_key] = number + 1
+            return number
+
+
+@dataclass(slots=True)
+class TaskRunContext:
+    """A task run while its function is under way. `flow` is None outside flows."""
+
+    task: "Task[Any, Any]"
+    id: UUID
+    name: str
+    tags: tuple[str, ...]
+    flow: FlowRunContext | None
+    run_count: int = 0
+
+
+current_flow: ContextVar[FlowRunContext | None] = ContextVar("current_flow", default=None)
+current_task: ContextVar[TaskRunContext | None] = ContextVar("current_task", default=None)
+current_tags: ContextVar[tuple[str, ...]] = ContextVar("current_tags", default=())
+current_recorder: ContextVar[Recorder | None] = ContextVar("current_recorder", default=None)
+
+_sequence = itertools.count(1)
+
+
+def next_sequence() -> int:
+    """A number that grows with every task state that this process reports."""
+    return next(_sequence)
+
+
+def merge_tags(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    """All tags, each once, in order of first appearance."""
+    return tuple(dict.fromkeys(tag for group in groups for tag in group))
+
+
+@contextmanager
+def tags(*new: str) -> Iterator[tuple[str, ...]]:
+    """Add tags to every flow run and task run that is started inside the block."""
+    merged = merge_tags(current_tags.get(), new)
+    token = current_tags.set(merged)
+    try:
+        yield merged
+    finally:
+        current_tags.reset(token)
+
+
+@contextmanager
+def recording(recorder: Recorder) -> Iterator[Recorder]:
+    """Report every flow run that is started inside the block to `recorder`."""
+    token = current_recorder.set(recorder)
+    try:
+        yield recorder
+    finally:
+        current_recorder.reset(token)

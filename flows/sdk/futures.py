@@ -1,0 +1,172 @@
+"""Futures: handles of task runs that were submitted."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from threading import Lock, get_ident
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+from flows.sdk.states import State
+from flows.sdk.task_run import TaskRun
+
+R = TypeVar("R")
+
+
+class TaskFuture(Generic[R]):
+    """The outcome of a submitted task run, now or later.
+
+    `work` produces the final state; exactly one thread gets to do it: a thread of the runner, or a
+    thread of the runner that would otherwise wait for it (see `wait`).
+    """
+
+    __slots__ = ("__weakref__", "_callbacks", "_latch", "_state", "_work", "task_run")
+
+    def __init__(self, task_run: TaskRun, work: Callable[[], State]) -> None:
+        self.task_run = task_run
+        self._work = [work]
+        self._state: State | None = None
+        self._callbacks: list[Callable[[], object]] = []
+        self._latch = Lock()
+        self._latch.acquire()
+
+    @property
+    def task_run_id(self) -> UUID:
+        return self.task_run.id
+
+    @property
+    def name(self) -> str:
+        """The task run's name."""
+        return self.task_run.name
+
+    @property
+    def state(self) -> State:
+        """The task run's state now."""
+        return self._state or self.task_run.state
+
+    def done(self) -> bool:
+        return self._state is not None
+
+    def run(self) -> bool:
+        """Do the work, unless it was done, taken or cancelled: then return False."""
+        try:
+            work = self._work.pop()  # atomic: one thread gets it
+        except IndexError:
+            return False
+        self._finish(work())
+        return True
+
+    def cancel(self, state: State) -> bool:
+        """End in `state` if the work has not begun; return whether that was so."""
+        try:
+            self._work.pop()
+        except IndexError:
+            return False
+        self._finish(self.task_run.enter(state))
+        return True
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when the task run is over, or after `timeout` seconds.
+
+        A thread of a runner does work that has not begun instead of waiting for it: with all
+        threads waiting for submitted work, nobody would be left to do it.
+        """
+        if self._state is not None:
+            return
+        if timeout is None and get_ident() in runner_threads and self.run():
+            return
+        if self._latch.acquire(timeout=-1 if timeout is None else timeout):
+            self._latch.release()
+
+    async def wait_async(self) -> None:
+        """As `wait`, without blocking the event loop."""
+        import asyncio
+
+        if self._state is not None:
+            return
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        if get_ident() in runner_threads:
+            await asyncio.to_thread(self.run)
+        self.add_done_callback(lambda: loop.call_soon_threadsafe(over.set))
+        await over.wait()
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+        """The task's return value. Waits for it.
+
+        Raises the task's exception (returns it with `raise_on_failure=False`), or TimeoutError
+        when the task run is not over after `timeout` seconds.
+        """
+        self.wait(timeout)
+        if self._state is None:
+            raise TimeoutError(f"Task run {self.name!r} was not over after {timeout} seconds.")
+        value: R = self._state.result(raise_on_failure)
+        return value
+
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Call back from the thread that ends the task run; at once if it is over."""
+        self._callbacks.append(callback)
+        if self._state is not None:
+            self._call_back()
+
+    def _finish(self, state: State) -> None:
+        self._state = state
+        self._latch.release()
+        self._call_back()
+
+    def _call_back(self) -> None:
+        while self._callbacks:
+            try:
+                callback = self._callbacks.pop()  # atomic: no callback runs twice
+            except IndexError:
+                return
+            callback()
+
+    def __repr__(self) -> str:
+        return f"TaskFuture({self.name!r}, {self.state.name})"
+
+
+class FutureList(list[TaskFuture[R]]):
+    """The futures of one `.map` call, in the order of its inputs."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when all are over, or after `timeout` seconds each."""
+        for future in self:
+            future.wait(timeout)
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
+        """All return values, in order; raises the exception of the first that failed."""
+        return [future.result(timeout, raise_on_failure) for future in self]
+
+
+class DoneAndNotDone(NamedTuple):
+    """Futures that are done, and those that are not."""
+
+    done: set[TaskFuture[Any]]
+    not_done: set[TaskFuture[Any]]
+
+
+def wait(futures: Iterable[TaskFuture[Any]], timeout: float | None = None) -> DoneAndNotDone:
+    """Wait until all are done, or until `timeout` seconds have passed."""
+    waiting = set(futures)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    for future in waiting:
+        future.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    done = {future for future in waiting if future.done()}
+    return DoneAndNotDone(done, waiting - done)
+
+
+def as_completed(futures: Iterable[TaskFuture[R]]) -> Iterator[TaskFuture[R]]:
+    """The futures in the order in which they are done."""
+    from queue import SimpleQueue
+
+    done: SimpleQueue[TaskFuture[R]] = SimpleQueue()
+    waiting = list(futures)
+    for future in waiting:
+        future.add_done_callback(partial(done.put, future))
+    for _ in waiting:
+        yield done.get()
+
+
+# Idents of the threads that runners made.
+runner_threads: set[int] = set()

@@ -1,0 +1,150 @@
+"""Logging of runs: standard loggers whose records go to the run's recorder.
+
+Run loggers are adapters over the standard loggers `flows.flow_runs` and `flows.task_runs`. One handler
+on each hands records to the recorder; as they also propagate, logging set up by others sees them.
+Where nothing is set up, lines go to stderr when a flow is called outside an agent.
+"""
+
+import builtins
+import logging
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.sdk.context import (
+    FlowRunContext,
+    MissingContextError,
+    TaskRunContext,
+    current_flow,
+    current_task,
+)
+from flows.sdk.recorder import LogLine, Recorder
+
+RunLogger = logging.LoggerAdapter[logging.Logger]
+
+
+class _ToRecorder(logging.Handler):
+    """Hands records that carry a flow run to its recorder."""
+
+    def createLock(self) -> None:
+        """No lock: recorders may be called from any thread, and may block while they are full."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        recorder: Recorder | None = getattr(record, "recorder", None)
+        if recorder is None:
+            return
+        fields = record.__dict__
+        text = self.format(record)
+        when = datetime.fromtimestamp(record.created, UTC)
+        recorder.log(
+            LogLine(fields["flow_run_id"], fields["task_run_id"], when, record.levelno, record.name, text)
+        )
+
+
+class _Console(logging.Formatter):
+    """One readable line: time, level, run, message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03d | %(levelname)-7s | %(run)s%(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        title = getattr(record, "run_title", "")
+        record.__dict__["run"] = f"{title} - " if title else ""
+        return super().format(record)
+
+
+class _Adapter(RunLogger):
+    """Adds the run to each record, and keeps what the caller passes as `extra`."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
+
+
+def _logger(name: str) -> logging.Logger:
+    logger = logging.getLogger(name)
+    logger.addHandler(_ToRecorder())
+    return logger
+
+
+_flow_runs = _logger("flows.flow_runs")
+_task_runs = _logger("flows.task_runs")
+_root = logging.getLogger("flows")
+if _root.level == logging.NOTSET:
+    _root.setLevel(logging.INFO)
+
+
+def log_to_stderr() -> None:
+    """Show lines of the logger `flows` on stderr, unless logging was set up by somebody."""
+    if not _root.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Console())
+        _root.addHandler(handler)
+
+
+def flow_logger(context: FlowRunContext) -> RunLogger:
+    """The logger of a flow run."""
+    return logger_of_run(context.recorder, context.run.id, f"Flow run {context.run.name!r}")
+
+
+def logger_of_run(recorder: Recorder, flow_run_id: Any, title: str) -> RunLogger:
+    """As `flow_logger`, for a run whose function is not under way."""
+    extra = {
+        "recorder": recorder,
+        "flow_run_id": flow_run_id,
+        "task_run_id": None,
+        "run_title": title,
+    }
+    return _Adapter(_flow_runs, extra)
+
+
+def task_logger(context: TaskRunContext) -> RunLogger:
+    """The logger of a task run; outside flows its lines belong to no run."""
+    extra = {
+        "recorder": context.flow.recorder if context.flow else None,
+        "flow_run_id": context.flow.run.id if context.flow else None,
+        "task_run_id": context.id,
+        "run_title": f"Task run {context.name!r}",
+    }
+    return _Adapter(_task_runs, extra)
+
+
+def get_run_logger() -> RunLogger:
+    """The logger of the task run or flow run that surrounds the caller.
+
+    Raises MissingContextError outside runs.
+    """
+    if task := current_task.get():
+        return task_logger(task)
+    if flow := current_flow.get():
+        return flow_logger(flow)
+    raise MissingContextError(
+        "There is no run to log for here. Call get_run_logger() inside a flow or task, "
+        "or use logging.getLogger(__name__) elsewhere."
+    )
+
+
+_print = builtins.print
+
+
+def _print_to_log(*values: Any, sep: str | None = " ", end: str | None = "\n", **options: Any) -> None:
+    """`print` that logs, as long as the surrounding run has `log_prints` and the target is stdout."""
+    to_stdout = options.get("file") in (None, sys.stdout)
+    if to_stdout and _prints_are_logged():
+        get_run_logger().info("%s", (" " if sep is None else sep).join(map(str, values)))
+    else:
+        _print(*values, sep=sep, end=end, **options)
+
+
+def _prints_are_logged() -> bool:
+    task, flow = current_task.get(), current_flow.get()
+    if task is not None and task.task.log_prints is not None:
+        return task.task.log_prints
+    return flow is not None and bool(flow.flow.log_prints)
+
+
+def capture_prints() -> None:
+    """Put our `print` in the place of the built-in one, once and for good: it asks at each call."""
+    builtins.print = _print_to_log

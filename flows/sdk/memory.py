@@ -1,0 +1,66 @@
+"""A recorder that keeps everything in the process: for tests, and for flows called as plain Python."""
+
+from collections import deque
+from uuid import UUID
+
+from flows.sdk.recorder import (
+    FlowRunInfo,
+    LogLine,
+    NewArtifact,
+    NewFlowRun,
+    Status,
+    TaskRunEvent,
+    Verdict,
+)
+from flows.sdk.states import State
+
+
+class MemoryRecorder:
+    """Keeps what it is told, and accepts every state.
+
+    `limit` bounds each list (the oldest entries go first); None keeps all, 0 keeps nothing.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.flow_runs: deque[NewFlowRun] = deque(maxlen=limit)
+        self.flow_states: deque[tuple[UUID, State]] = deque(maxlen=limit)
+        self.task_events: deque[TaskRunEvent] = deque(maxlen=limit)
+        self.logs: deque[LogLine] = deque(maxlen=limit)
+        self.artifacts: deque[NewArtifact] = deque(maxlen=limit)
+
+    def begin(self, new: NewFlowRun) -> FlowRunInfo:
+        self.flow_runs.append(new)
+        return FlowRunInfo(
+            id=new.id,
+            name=new.name,
+            flow_name=new.flow_name,
+            parameters=new.parameters,
+            tags=new.tags,
+            root_run_id=new.parent_run_id,
+        )
+
+    def transition(self, run_id: UUID, state: State) -> Verdict:
+        self.flow_states.append((run_id, state))
+        return Verdict(Status.ACCEPT, state)
+
+    def task_event(self, event: TaskRunEvent) -> None:
+        self.task_events.append(event)
+
+    def log(self, line: LogLine) -> None:
+        self.logs.append(line)
+
+    def artifact(self, artifact: NewArtifact) -> None:
+        self.artifacts.append(artifact)
+
+    def flush(self) -> None:
+        """Everything is as durable as it gets."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def states_of(self, name: str) -> list[str]:
+        """State names of the flow runs or task runs called `name` (run, flow or task name), in order."""
+        runs = {run.id for run in self.flow_runs if name in (run.name, run.flow_name)}
+        of_flows = [state.name for run_id, state in self.flow_states if run_id in runs]
+        of_tasks = [e.state.name for e in self.task_events if name in (e.name, e.task_key.split("-")[0])]
+        return of_flows or of_tasks

@@ -1,0 +1,87 @@
+"""Task runners: where submitted tasks run."""
+
+import contextvars
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Lock, Thread, get_ident
+from typing import Any
+
+from flows.sdk.futures import TaskFuture, runner_threads
+from flows.sdk.states import State
+from flows.sdk.task_run import TaskRun
+
+
+class ThreadPoolTaskRunner:
+    """Runs submitted tasks in threads of this process.
+
+    `max_workers` threads at most (default 250); they are started when there is more work than idle threads.
+    Tasks that wait for other tasks cannot use up all threads: a waiting thread does the work itself.
+    """
+
+    def __init__(self, max_workers: int = 250) -> None:
+        if max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
+        self.max_workers = max_workers
+        self._queue: SimpleQueue[TaskFuture[Any] | None] = SimpleQueue()
+        self._lock = Lock()
+        self._threads = 0
+        self._idle = 0
+        self._open: set[TaskFuture[Any]] = set()
+
+    def duplicate(self) -> "ThreadPoolTaskRunner":
+        """A fresh runner with the same options; every flow run has its own."""
+        return type(self)(self.max_workers)
+
+    def submit(self, run: TaskRun, work: Callable[[], State]) -> TaskFuture[Any]:
+        """Have `work` done in a thread, in a copy of the caller's context."""
+        context = contextvars.copy_context()
+        future: TaskFuture[Any] = TaskFuture(run, lambda: context.run(work))
+        future.add_done_callback(lambda: self._open.discard(future))
+        with self._lock:
+            self._open.add(future)
+            more = self._idle < self._queue.qsize() + 1 and self._threads < self.max_workers
+            self._threads += more
+        self._queue.put(future)
+        if more:
+            Thread(target=self._serve, name="flows-task", daemon=True).start()
+        return future
+
+    def unfinished(self) -> list[TaskFuture[Any]]:
+        """Futures that are not done yet."""
+        with self._lock:
+            return list(self._open)
+
+    def cancel_waiting(self, state: State) -> None:
+        """End all task runs that have not begun in `state`."""
+        for future in self.unfinished():
+            future.cancel(state.anew())
+
+    def cancel(self, state: State) -> None:
+        """End all task runs that are not over in `state`; what runs in a thread is no longer reported."""
+        self.cancel_waiting(state)
+        for future in self.unfinished():
+            future.task_run.enter(state.anew())
+
+    def close(self) -> None:
+        """Let the threads end once they have done what they are at."""
+        with self._lock:
+            threads, self._threads = self._threads, 0
+        for _ in range(threads):
+            self._queue.put(None)
+
+    def _serve(self) -> None:
+        runner_threads.add(get_ident())
+        try:
+            while (future := self._next()) is not None:
+                future.run()
+        finally:
+            runner_threads.discard(get_ident())
+
+    def _next(self) -> TaskFuture[Any] | None:
+        with self._lock:
+            self._idle += 1
+        try:
+            return self._queue.get()
+        finally:
+            with self._lock:
+                self._idle -= 1

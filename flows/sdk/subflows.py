@@ -1,0 +1,89 @@
+"""Calling a flow: where its run comes from, and the task run that stands for it in a surrounding flow."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flows.sdk import logs, names
+from flows.sdk.context import (
+    FlowRunContext,
+    current_flow,
+    current_recorder,
+    current_tags,
+    current_task,
+    merge_tags,
+)
+from flows.sdk.engine import FlowEngine
+from flows.sdk.futures import TaskFuture
+from flows.sdk.ids import uuid7
+from flows.sdk.inputs import UpstreamTaskError, resolved, upstream_of, value_of
+from flows.sdk.memory import MemoryRecorder
+from flows.sdk.parameters import as_json
+from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
+from flows.sdk.states import Pending, Running, State
+from flows.sdk.steps import Steps, Wait
+from flows.sdk.task_engine import edges
+from flows.sdk.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from flows.sdk.flows import Flow
+
+
+def called(
+    flow: "Flow[Any, Any]", args: Sequence[Any], kwargs: Mapping[str, Any], wait_for: Iterable[Any]
+) -> Steps[State]:
+    """Run a flow as it was called in Python, and return its final state."""
+    values = flow.parameters.of_call(args, kwargs)
+    parent = current_flow.get()
+    if parent is not None:
+        return (yield from _as_subflow(flow, values, tuple(wait_for), parent))
+    recorder = current_recorder.get()
+    if recorder is None:
+        logs.log_to_stderr()
+        recorder = MemoryRecorder(limit=0)  # nobody will ask what happened
+    return (yield from _engine(flow, values, recorder).steps())
+
+
+def _as_subflow(
+    flow: "Flow[Any, Any]", values: dict[str, Any], wait_for: tuple[Any, ...], parent: FlowRunContext
+) -> Steps[State]:
+    upstream = upstream_of((*values.values(), *wait_for))
+    inputs = edges(values, wait_for)
+    if task := current_task.get():
+        inputs["__parents__"] = [str(task.id)]
+    tags = merge_tags(current_tags.get(), flow.tags)
+    stand_in = TaskRun(parent, flow.name, flow.fn.__qualname__, tags, inputs)
+    try:
+        yield Wait([source for source in upstream if isinstance(source, TaskFuture)])
+        for source in upstream:
+            value_of(source)
+    except UpstreamTaskError as error:
+        return stand_in.enter(Pending(name="NotReady", message=str(error)))
+    stand_in.enter(Running())
+    parent.recorder.flush()  # the new run refers to the task run
+    engine = _engine(flow, resolved(values), parent.recorder, parent.run, stand_in)
+    try:
+        return (yield from engine.steps())
+    finally:
+        if engine.state is not None and engine.state.is_terminal():
+            stand_in.enter(engine.state.anew())
+
+
+def _engine(
+    flow: "Flow[Any, Any]",
+    values: dict[str, Any],
+    recorder: Recorder,
+    parent: FlowRunInfo | None = None,
+    stand_in: TaskRun | None = None,
+) -> FlowEngine:
+    """Begin a flow run, ready to go."""
+    template = flow.flow_run_name
+    new = NewFlowRun(
+        id=uuid7(),
+        flow_name=flow.name,
+        name=names.from_template(template, values, "flow_run_name") if template else names.random_name(),
+        parameters=as_json(values),
+        tags=merge_tags(current_tags.get(), flow.tags),
+        parent_run_id=parent.id if parent else None,
+        parent_task_run_id=stand_in.id if stand_in else None,
+    )
+    return FlowEngine(flow, values, recorder, recorder.begin(new))

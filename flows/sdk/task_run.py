@@ -1,0 +1,87 @@
+"""The books of one task run: its id, name, counters and times, and the reports of its states."""
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from flows.sdk.context import FlowRunContext, next_sequence
+from flows.sdk.ids import uuid7
+from flows.sdk.recorder import TaskRunEvent
+from flows.sdk.states import Crashed, Pending, State, StateType
+
+
+class TaskRun:
+    """A task run from its first state to its last. Outside flows it reports to nobody."""
+
+    __slots__ = (
+        "_entered", "_over", "dynamic_key", "end_time", "flow", "id", "inputs", "name", "run_count",
+        "start_time", "state", "tags", "task_key", "total_run_time",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        flow: FlowRunContext | None,
+        name: str,
+        task_key: str,
+        tags: tuple[str, ...],
+        inputs: Mapping[str, list[str]],
+    ) -> None:
+        self.flow = flow
+        self.id: UUID = uuid7()
+        self.task_key = task_key
+        self.dynamic_key = str(flow.next_call(task_key) if flow else 0)
+        self.name = f"{name}-{self.dynamic_key}"
+        self.tags = tags
+        self.inputs = inputs
+        self.run_count = 0
+        self.start_time: datetime | None = None
+        self.end_time: datetime | None = None
+        self.total_run_time = 0.0
+        self._entered = 0.0
+        self._over = False
+        self.state = self.enter(Pending())
+
+    def enter(self, state: State) -> State:
+        """Count, report and return the state. After a final state nothing is reported any more."""
+        if self._over:
+            return self.state
+        if state.type is StateType.RUNNING:
+            self.run_count += 1
+            self.start_time = self.start_time or state.timestamp
+            self._entered = time.perf_counter()
+        elif self._entered:
+            self.total_run_time += time.perf_counter() - self._entered
+            self._entered = 0.0
+        if state.is_terminal():
+            self.end_time = state.timestamp
+            self._over = True
+        self.state = state
+        if self.flow is not None:
+            self._report(self.flow, state)
+        return state
+
+    def ended_by(self, error: BaseException) -> State:
+        """The final state, for a caller that cannot let `error` pass. Reports nothing."""
+        if isinstance(self.state.data, BaseException):
+            return self.state
+        return Crashed(message=repr(error), data=error)
+
+    def _report(self, flow: FlowRunContext, state: State) -> None:
+        flow.recorder.task_event(
+            TaskRunEvent(
+                self.id,
+                flow.run.id,
+                self.task_key,
+                self.dynamic_key,
+                self.name,
+                state,
+                next_sequence(),
+                self.run_count,
+                self.start_time,
+                self.end_time,
+                self.total_run_time,
+                self.tags,
+                self.inputs,
+            )
+        )
