@@ -126,3 +126,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "EXCEPTION_HANDLER": "portal.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
 }
+
+# Agents: seconds between SIGTERM and SIGKILL of a cancelled run; modules imported before runs are forked.
+PORTAL_CANCEL_GRACE_SECONDS = float(os.environ.get("PORTAL_CANCEL_GRACE_SECONDS", "30"))
+AGENT_PRELOAD = [name.strip() for name in os.environ.get("AGENT_PRELOAD", "").split(",") if name.strip()]

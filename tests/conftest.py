@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import redis
 from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.processes import RunningStack
@@ -30,15 +31,23 @@ def _template_of(database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Beside the test database, a copy of it before its first use; `stack` copies that one."""
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """The test database and, beside it, a copy from before its first use; `stack` copies that one.
+
+    pytest-django's own makes a database only if a test has its `django_db` mark, which those of `stack` lack.
+    """
     with django_db_blocker.unblock():
+        config = setup_databases(verbosity=0, interactive=False, aliases={"default"})
         source = connections["default"].settings_dict["NAME"]
         connections["default"].close()
     _administer(f'DROP DATABASE IF EXISTS "{_template_of(source)}"')
     _administer(f'CREATE DATABASE "{_template_of(source)}" TEMPLATE "{source}"')
     yield
     _administer(f'DROP DATABASE "{_template_of(source)}"')
+    with django_db_blocker.unblock():
+        teardown_databases(config, verbosity=0)
 
 
 @pytest.fixture

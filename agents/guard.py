@@ -1,0 +1,57 @@
+"""No orphans: when an agent dies, however it dies, its run's processes die with it.
+
+Two nets. `die_with_parent` lets the kernel kill the horse as soon as its parent is gone. A `Guard` is a
+tiny shell in the horse's process group that reads from a pipe whose other end only the parent holds:
+at end of file it kills the whole group, so children of the horse die too. Neither needs the parent's help.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+
+_PR_SET_PDEATHSIG = 1
+_GUARD = 'trap "" TERM INT HUP QUIT; read _; kill -KILL 0'
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """In a forked child: be killed when the parent dies; exit now if it is already dead."""
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    # The parent may have died before prctl took effect; the kernel would never tell.
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+class Guard:
+    """Watches over the process group of one horse, on behalf of the process that made it."""
+
+    def __init__(self, group: int) -> None:
+        """`group` is the horse's process group. The pipe is made after the fork: the horse never holds it."""
+        self._group = group
+        reading, self._writing = os.pipe()  # both are closed on exec
+        try:
+            self._pid = os.posix_spawn(
+                "/bin/sh",
+                ["sh", "-c", _GUARD],
+                {},
+                file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)],
+                setpgroup=group,
+            )
+        finally:
+            os.close(reading)
+
+    def kill_group(self) -> None:
+        """Kill every process of the group, the guard included.
+
+        The group's number cannot have been given away: the guard holds it until it is reaped.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._group, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill what is left of the group, and leave no zombie. Call once, after the horse ended."""
+        self.kill_group()
+        os.close(self._writing)
+        os.waitpid(self._pid, 0)

@@ -1,0 +1,119 @@
+"""The horse: the forked process that executes one flow run, from its first line to its last.
+
+The parent hands it (run, attempt) in memory. It opens a database connection of its own and always
+leaves by `os._exit`: 0 after it has reported, 1 if it could not (the parent then says why).
+"""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any, NoReturn
+from uuid import UUID
+
+from django.db import connections
+
+from agents.claim import Claimed
+from agents.guard import die_with_parent
+from flows.catalog.entrypoints import EntrypointError, load_flow
+from flows.sdk.engine import TerminationSignal, run_flow
+from flows.sdk.recorder import Aborted, LogLine, Verdict
+from flows.sdk.states import Cancelled, Failed, State
+from runs.recorder import DatabaseRecorder
+from runs.session import PsycopgSession
+
+
+def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession) -> int:
+    """Start the horse of a claimed run and return its pid, which is also its process group.
+
+    `session` is the parent's: the child forgets it. Raises OSError when the system has no room.
+    """
+    connections.close_all()  # a child must not share a connection of Django's
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _live(claimed, conninfo, session, parent)
+    os.setpgid(pid, pid)  # both sides do it: whoever comes first, the group is there for the guard
+    return pid
+
+
+def _live(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, parent: int) -> NoReturn:
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        die_with_parent(parent)
+        session.forget()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _terminate)
+        execute(claimed, conninfo)
+        code = 0
+    except Aborted:
+        code = 0  # somebody else decided about this run: nothing to report
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _leave(code)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: hooks and the last report run undisturbed
+    raise TerminationSignal
+
+
+class HorseRecorder(DatabaseRecorder):
+    """Adds to the first RUNNING of the run how it came to be: process, time of fork, time of load."""
+
+    def __init__(self, conninfo: dict[str, Any], claimed: Claimed) -> None:
+        session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
+        super().__init__(session, claimed.run.id, claimed.run.attempt, on_abort=_leave)
+        self._stamps = {"infrastructure_pid": str(os.getpid()), "forked_time": _now()}
+
+    def note_loaded(self) -> None:
+        self._stamps["loaded_time"] = _now()
+
+    def transition(self, run_id: UUID, state: State) -> Verdict:
+        if state.is_running() and run_id == self.run_id:
+            state = replace(state, details={**state.details, **self._stamps})
+        return super().transition(run_id, state)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _leave(code: int = 0) -> NoReturn:
+    """Stop at once. From the recorder's thread: this attempt was told that it no longer owns its run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
+    """Load the flow, run it, and report through a recorder of this attempt."""
+    run = claimed.run
+    recorder = HorseRecorder(conninfo, claimed)
+    try:
+        flow = load_flow(claimed.entrypoint, claimed.path)
+        recorder.note_loaded()
+        run_flow(flow, run.parameters, recorder=recorder, run=run)
+    except TerminationSignal:  # cancelled while loading
+        recorder.transition(run.id, Cancelled(message="Cancelled while the flow was loaded."))
+    except EntrypointError as error:
+        _report_unloadable(recorder, error)
+    finally:
+        recorder.close()
+
+
+def _report_unloadable(recorder: HorseRecorder, error: EntrypointError) -> None:
+    text = f"Could not load the flow: {error}"
+    trace = "".join(traceback.format_exception(error.__cause__ or error))
+    recorder.log(
+        LogLine(recorder.run_id, None, datetime.now(UTC), logging.ERROR, "flow_runs", f"{text}\n{trace}")
+    )
+    recorder.transition(recorder.run_id, Failed(message=text))

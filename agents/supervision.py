@@ -1,0 +1,181 @@
+"""Supervision of one run by the agent's parent: from the fork until its row tells the truth.
+
+The parent waits for the horse on a pidfd and, once a second, looks after the lease: extends it, learns
+that the run is to be cancelled, or that it was taken away. When the horse is gone, the parent reads the row;
+a run that is not over by then crashed, whatever the exit code says.
+"""
+
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from resource import struct_rusage
+
+import psycopg
+
+from agents.claim import Claimed, Lease, look, renew
+from agents.guard import Guard
+from flows.sdk.states import Cancelled, Crashed, State
+from runs.session import Session
+from runs.transition import transition
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+RENEW_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a horse ended. `status` is as `waitpid` gives it, `usage` that of the horse and its children."""
+
+    status: int
+    usage: struct_rusage
+
+    def text(self) -> str:
+        """For people: what ended the process, and what it had used by then."""
+        spent = f"peak {self.usage.ru_maxrss // 1024} MiB, {self._cpu():.1f} s CPU"
+        if os.WIFSIGNALED(self.status):
+            return f"killed by {_signal_name(os.WTERMSIG(self.status))} ({spent})"
+        return f"exit code {os.waitstatus_to_exitcode(self.status)} ({spent})"
+
+    def was_killed(self) -> bool:
+        return os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL
+
+    def _cpu(self) -> float:
+        return self.usage.ru_utime + self.usage.ru_stime
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Supervision:
+    """The horse of one claimed run. `tick` is a step, `run` the loop around it."""
+
+    def __init__(self, session: Session, claimed: Claimed, horse: int, grace_seconds: float) -> None:
+        """`horse` is the pid and the process group of a child of this process."""
+        self._session = session
+        self._claimed = claimed
+        self._horse = horse
+        self._grace = grace_seconds
+        self._pidfd = os.pidfd_open(horse)
+        self._guard = Guard(horse)
+        self._renew_at = time.monotonic() + RENEW_SECONDS
+        self._kill_at: float | None = None
+        self._killed_because = ""
+
+    def run(self, every_tick: Callable[[], None], stopping: Callable[[], bool]) -> None:
+        """Watch until the horse is gone and its row is settled.
+
+        `every_tick` is called once a second; it must not raise and must not take long. `stopping`
+        says that the agent has to end now: the horse is killed, and its run crashes.
+        """
+        while not self._gone(TICK_SECONDS):
+            if stopping():
+                self._kill("the agent was stopped")
+            else:
+                self.tick(time.monotonic())
+            every_tick()
+        ended = self._bury()
+        self._settle(ended, every_tick, stopping)
+
+    def tick(self, now: float) -> None:
+        """Look after the lease. `now` is monotonic, in seconds."""
+        try:
+            lease = self._lease(now)
+        except psycopg.OperationalError as error:
+            # The horse goes on: no reaper ends a lease that it could not watch either.
+            logger.warning("PostgreSQL does not answer, run %s goes on: %s", self._name, _first_line(error))
+            return
+        if lease is Lease.LOST:
+            self._kill("the run was taken from this agent")
+        elif lease is Lease.CANCELLING:
+            self._end(now, "it did not stop when it was cancelled", ask=True)
+        elif lease is Lease.OVER:
+            self._end(now, "it did not exit after its run was over", ask=False)
+
+    @property
+    def _name(self) -> str:
+        return self._claimed.run.name
+
+    def _lease(self, now: float) -> Lease:
+        run = self._claimed.run
+        if now < self._renew_at:
+            return look(self._session, run.id, run.attempt)
+        lease = renew(self._session, run.id, run.attempt)
+        self._renew_at = now + RENEW_SECONDS
+        return lease
+
+    def _end(self, now: float, because: str, ask: bool) -> None:
+        """Give the horse its grace time, asking it by SIGTERM first if `ask`; then kill its group."""
+        if self._kill_at is None:
+            self._kill_at = now + self._grace
+            if ask:
+                logger.info("Cancelling run %s: SIGTERM to process %d", self._name, self._horse)
+                signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+        elif now >= self._kill_at:
+            self._kill(f"{because} within {self._grace:.0f} s")
+
+    def _kill(self, because: str) -> None:
+        if not self._killed_because:
+            logger.warning("Killing process group %d of run %s: %s", self._horse, self._name, because)
+        self._killed_because = because
+        self._guard.kill_group()
+
+    def _gone(self, timeout: float) -> bool:
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
+
+    def _bury(self) -> Exit:
+        """Reap the horse and end what it left behind: nothing of a run outlives it."""
+        self._guard.close()
+        os.close(self._pidfd)
+        _, status, usage = os.wait4(self._horse, 0)
+        return Exit(status, usage)
+
+    def _settle(self, ended: Exit, every_tick: Callable[[], None], stopping: Callable[[], bool]) -> None:
+        """Write the end of a run whose process could not; repeat while PostgreSQL is away."""
+        while True:
+            try:
+                self.settle(ended)
+                return
+            except psycopg.OperationalError as error:
+                logger.warning("PostgreSQL does not answer, cannot end run yet: %s", _first_line(error))
+            if stopping():
+                return  # the reaper will end it
+            time.sleep(TICK_SECONDS)
+            every_tick()
+
+    def settle(self, ended: Exit) -> None:
+        """Read the row: if this attempt still holds it, the process died before it could report."""
+        run = self._claimed.run
+        lease = look(self._session, run.id, run.attempt)
+        if lease in (Lease.HELD, Lease.CANCELLING):
+            state = self._end_state(lease, ended)
+            transition(self._session, run.id, state, attempt=run.attempt)
+            logger.info("Run %s: %s. %s", run.name, state.name, state.message)
+
+    def _end_state(self, lease: Lease, ended: Exit) -> State:
+        if lease is Lease.CANCELLING:
+            why = f"Killed: {self._killed_because}." if self._killed_because else ""
+            return Cancelled(message=why)
+        if self._killed_because:
+            return Crashed(message=f"Process killed: {self._killed_because}.")
+        if ended.was_killed():
+            return Crashed(message=f"Process died: {ended.text()}. {OUT_OF_MEMORY_HINT}")
+        return Crashed(message=f"Process died: {ended.text()} before it reported an end.")
+
+
+OUT_OF_MEMORY_HINT = "If nobody killed it, the machine or container probably ran out of memory."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

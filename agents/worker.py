@@ -1,0 +1,290 @@
+"""The agent's parent: an RQ worker that answers rings by claiming runs.
+
+Redis only wakes it. Whatever happens to Redis, it tries to claim at least every few seconds; whatever
+happens to PostgreSQL, it waits and tries again. It executes one run at a time, in a forked horse.
+"""
+
+import gc
+import logging
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import psycopg
+import redis
+from django.conf import settings
+from django.db import connections
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq import Queue, Worker, worker_registration
+from rq.exceptions import DequeueTimeout, NoSuchJobError, StopRequested
+from rq.executions import Execution
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.utils import as_text, now
+from rq.worker import WorkerStatus
+
+from agents import doorbell, horse, registry
+from agents.claim import Claimed, claim, release
+from agents.supervision import Supervision
+from flows.sdk.states import Crashed
+from runs import announce
+from runs.session import PsycopgSession
+from runs.transition import transition
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 4.0
+PRESENCE_SECONDS = 10.0
+REDIS_AWAY_SECONDS = 2.0
+LONGEST_DATABASE_WAIT = 5.0
+WORKER_TTL = 20  # RQ derives from it how long a wait for a ring blocks: 15 s less
+
+
+def connect(timeout: float) -> "redis.Redis":
+    """A Redis connection that gives up after `timeout` seconds instead of retrying: we loop anyway."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=timeout, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
+    )
+
+
+class Agent(Worker):
+    """Serves work queues. `serve` is the loop, `take_one` and `listen` its two steps.
+
+    RQ's own `work` is not used: it stops when Redis is slow, and does not start without it.
+    """
+
+    def __init__(
+        self, queue_names: Sequence[str], identity: registry.Identity, conninfo: dict[str, Any]
+    ) -> None:
+        """`queue_names` are ring lists; `conninfo` are psycopg parameters of the database."""
+        self._waiting = False
+        self._force_stop = False
+        self._stop_asked_at = 0.0
+        self._claim_in_doubt = False
+        self._database_wait = 0.0
+        self._beat_at = self._presence_at = 0.0
+        self._identity = identity
+        self._conninfo = {**conninfo, "connect_timeout": 3, "tcp_user_timeout": 5000}
+        self._session = PsycopgSession(self._conninfo, application_name=f"portal agent {identity.name}"[:63])
+        self._presence = connect(timeout=1)
+        super().__init__(
+            list(queue_names),
+            name=identity.name,
+            connection=connect(timeout=8),
+            serializer=JSONSerializer,
+            worker_ttl=WORKER_TTL,
+            job_monitoring_interval=2,
+        )
+
+    # The loop
+
+    def serve(self, burst: bool = False) -> None:
+        """Serve the queues until a signal comes; with `burst`, until there is nothing to do."""
+        signal.signal(signal.SIGINT, self.request_stop)
+        signal.signal(signal.SIGTERM, self.request_stop)
+        self.birth_date = now()
+        gc.freeze()  # horses share these objects: do not let a collection write to their pages
+        logger.info("Agent %s serves %s", self.name, ", ".join(self.queue_names()))
+        try:
+            while not self._stop_requested:
+                self.beat()
+                found = self.take_one() or self.listen(blocking=not burst)
+                if burst and not found:
+                    break
+        except StopRequested:
+            pass
+        finally:
+            self._leave()
+
+    def take_one(self) -> bool:
+        """Claim the best due run and see it to its end; False if there was none to claim."""
+        try:
+            if self._claim_in_doubt:
+                release(self._session, self._identity.id)
+                self._claim_in_doubt = False
+            claimed = claim(self._session, self._identity.id, self._identity.queue_ids)
+        except psycopg.OperationalError as error:
+            self._claim_in_doubt = True
+            self._wait_for_database(error)
+            return False
+        self._database_wait = 0.0
+        if claimed is None:
+            return False
+        self._execute(claimed)
+        return True
+
+    def listen(self, blocking: bool) -> bool:
+        """Wait for a ring, a few seconds at most; True if one came, or another RQ job was done."""
+        try:
+            with self._interruptible():
+                taken = self._next_job(self.dequeue_timeout if blocking else None)
+            if taken is not None:
+                self.execute_job(*taken)
+            return taken is not None
+        except redis.RedisError as error:
+            logger.warning("Redis does not answer, looking for work without rings: %s", error)
+            self._presence_at = 0.0  # it may come back empty
+            if blocking:
+                self._sleep(REDIS_AWAY_SECONDS)
+            return False
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Drop a ring: the loop claims next. Anything else is RQ's, executed as RQ does."""
+        if _is_ring(job):
+            self.connection.delete(job.key)
+            return
+        try:
+            super().execute_job(job, queue)
+        except redis.RedisError:
+            if self.horse_pid:  # nobody could record its end: do not leave it running unseen
+                self.kill_horse()
+                self.wait_for_horse()
+                self._horse_pid = 0
+            raise
+
+    # One run
+
+    def _execute(self, claimed: Claimed) -> None:
+        run = claimed.run
+        logger.info("Run %s of %s: attempt %d", run.name, run.flow_name, run.attempt)
+        try:
+            pid = horse.fork(claimed, self._conninfo, self._session)
+        except OSError as error:
+            crashed = Crashed(message=f"The agent could not start a process: {error}.")
+            transition(self._session, run.id, crashed, attempt=run.attempt)
+            return
+        supervision = Supervision(
+            self._session, claimed, pid, grace_seconds=settings.PORTAL_CANCEL_GRACE_SECONDS
+        )
+        self._state = WorkerStatus.BUSY
+        announce.publish(
+            announce.RunChanged(run.id, claimed.workspace_id, claimed.version, "PENDING", "Pending")
+        )
+        supervision.run(every_tick=self.beat, stopping=lambda: self._force_stop)
+        self._state = WorkerStatus.IDLE
+
+    # Signs of life
+
+    def beat(self) -> None:
+        """Be seen: in PostgreSQL, where it counts, and in Redis, for RQ's own tools. Never raises."""
+        moment = time.monotonic()
+        if moment >= self._beat_at:
+            self._beat_at = moment + BEAT_SECONDS
+            try:
+                registry.beat(self._session, self._identity)
+            except psycopg.OperationalError as error:
+                logger.debug("Could not beat in PostgreSQL: %s", error)
+        if moment >= self._presence_at:
+            self._presence_at = moment + PRESENCE_SECONDS
+            try:
+                self._register()
+            except redis.RedisError as error:
+                logger.debug("Could not beat in Redis: %s", error)
+
+    def _register(self) -> None:
+        """Write RQ's whole record of this worker, so that a Redis that lost its data gets it again."""
+        self.last_heartbeat = now()
+        with self._presence.pipeline(transaction=False) as pipeline:
+            pipeline.hset(self.key, mapping={**self.serialize(), "state": self.get_state()})
+            worker_registration.register(self, pipeline)
+            pipeline.expire(self.key, self.worker_ttl + 60)
+            pipeline.execute()
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """RQ's tick while it watches a job that is not a ring."""
+        if self._force_stop:
+            self.kill_horse()
+        self.beat()
+        super().maintain_heartbeats(job, execution)
+
+    def _leave(self) -> None:
+        try:
+            registry.sign_off(self._session, self._identity)
+            with self._presence.pipeline(transaction=False) as pipeline:
+                worker_registration.unregister(self, pipeline)
+                pipeline.delete(self.key)
+                pipeline.execute()
+        except (psycopg.OperationalError, redis.RedisError) as error:
+            logger.debug("Could not sign off: %s", error)
+        self._session.close()
+        logger.info("Agent %s stopped", self.name)
+
+    # Waiting and signals
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """First signal: finish the run, take no other. A later one: end the run too.
+
+        One that follows within a second is the same wish by another way: a terminal signals the
+        whole process group, and so may whoever started us.
+        """
+        moment = time.monotonic()
+        if not self._stop_requested:
+            self._stop_requested = True
+            self._stop_asked_at = moment
+            logger.info("Stopping when the current run is over; a second signal ends the run")
+        elif moment - self._stop_asked_at > 1:
+            self._force_stop = True
+        if self._waiting:
+            raise StopRequested
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Only while nothing is claimed may a signal break in; otherwise the loop looks at the flag."""
+        self._waiting = True
+        try:
+            if self._stop_requested:
+                raise StopRequested
+            yield
+        finally:
+            self._waiting = False
+
+    def _sleep(self, seconds: float) -> None:
+        with self._interruptible():
+            time.sleep(seconds)
+
+    def _wait_for_database(self, error: psycopg.OperationalError) -> None:
+        self._database_wait = min(self._database_wait * 2 or 0.25, LONGEST_DATABASE_WAIT)
+        logger.warning("PostgreSQL does not answer, trying again in %.1f s: %s", self._database_wait, error)
+        self._sleep(self._database_wait)
+
+    # RQ's seams
+
+    @property
+    def connection_timeout(self) -> int:
+        """Seconds after which a wait for a ring counts as a dead connection."""
+        return int(self.dequeue_timeout) + 3
+
+    def _set_ip_address(self, connection: "redis.Redis") -> None:
+        """RQ asks Redis for it at start; an agent starts without Redis too."""
+        self.ip_address = "unknown"
+
+    def _next_job(self, timeout: int | None) -> tuple[Job, Queue] | None:
+        """The next ring or job. BLPOP on all lists: RQ's LMOVE would park rings in a second list."""
+        try:
+            taken = self.queue_class.lpop(self.queue_keys(), timeout, connection=self.connection)
+        except DequeueTimeout:
+            return None
+        if taken is None:
+            return None
+        key, job_id = map(as_text, taken)
+        queue = self.queue_class.from_queue_key(key, connection=self.connection, serializer=self.serializer)
+        try:
+            return Job.fetch(job_id, connection=self.connection, serializer=self.serializer), queue
+        except NoSuchJobError:
+            return None  # a ring that expired; the loop claims anyway
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """RQ's fork, for a job that is not a ring."""
+        connections.close_all()
+        super().fork_work_horse(job, queue)
+
+
+def _is_ring(job: Job) -> bool:
+    try:
+        return bool(job.func_name == doorbell.RING)
+    except Exception:  # written by somebody else, in a format of theirs: RQ will say so
+        return False

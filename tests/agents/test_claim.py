@@ -1,0 +1,186 @@
+"""Which run an agent gets, and what the claim leaves behind."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from agents.claim import CLAIM, Claimed, Lease, claim, look, release, renew
+from agents.models import WorkQueue
+from agents.registry import Identity, beat
+from flows.sdk.ids import uuid7
+from flows.sdk.states import Cancelling, Completed, Crashed, Running
+from runs.models import FlowRun
+from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
+from runs.transition import transition
+from tests.factories import make_deployment, make_queue, make_run
+
+pytestmark = pytest.mark.django_db
+
+SESSION = DjangoSession()
+
+
+@pytest.fixture
+def agent() -> UUID:
+    identity = Identity(name="agent", queue_ids=())
+    beat(SESSION, identity)
+    return identity.id
+
+
+def claim_from(agent: UUID, *queues: WorkQueue) -> Claimed | None:
+    return claim(SESSION, agent, [queue.id for queue in queues or [make_queue()]])
+
+
+def test_a_claim_starts_an_attempt_with_a_lease(agent: UUID) -> None:
+    deployment = make_deployment(entrypoint="etl.py:etl", path="/srv/flows")
+    run = make_run(deployment, parameters={"year": 2015}, tags=["nightly"])
+
+    claimed = claim_from(agent)
+
+    assert claimed is not None
+    assert (claimed.run.id, claimed.run.attempt, claimed.version) == (run.id, 1, run.version + 1)
+    assert (claimed.run.flow_name, claimed.run.deployment_name) == ("etl", "prod")
+    assert (claimed.run.parameters, claimed.run.tags) == ({"year": 2015}, ("nightly",))
+    assert (claimed.entrypoint, claimed.path) == ("etl.py:etl", "/srv/flows")
+    run.refresh_from_db()
+    assert (run.state_type, run.attempt, run.agent_id) == ("PENDING", 1, agent)
+    assert run.lease_expires is not None and run.claimed_time is not None
+    assert run.states.latest("timestamp").id == run.state_id
+    assert claim_from(agent) is None
+
+
+def test_what_goes_first(agent: UUID) -> None:
+    """Queue priority, then run priority, then how long a run is due."""
+    slow, fast = make_queue("slow"), make_queue("fast")
+    WorkQueue.objects.filter(id=slow.id).update(priority=2)
+    of_slow = make_deployment("slow", queue=slow)
+    of_fast = make_deployment("fast", queue=fast)
+    past = datetime.now(UTC) - timedelta(hours=1)
+    make_run(of_slow, name="fourth", priority=9)
+    make_run(of_fast, name="third")
+    make_run(of_fast, name="second", scheduled_time=past)
+    make_run(of_fast, name="first", priority=1)
+
+    order = [claimed.run.name for _ in range(4) if (claimed := claim_from(agent, slow, fast))]
+
+    assert order == ["first", "second", "third", "fourth"]
+
+
+@pytest.mark.parametrize("above", ["queue", "pool", "deployment"])
+def test_nothing_below_a_paused_row_starts(agent: UUID, above: str) -> None:
+    deployment = make_deployment()
+    make_run(deployment)
+    queue = deployment.work_queue
+    paused = {"queue": queue, "pool": queue.work_pool, "deployment": deployment}[above]
+    paused.paused = True
+    paused.save()
+    assert claim_from(agent) is None
+
+
+def test_a_paused_deployment_does_not_hold_up_its_queue(agent: UUID) -> None:
+    make_run(make_deployment("asleep", paused=True))
+    make_run(make_deployment("awake"), name="next")
+    claimed = claim_from(agent)
+    assert claimed is not None and claimed.run.name == "next"
+
+
+def test_a_run_that_is_not_due_stays(agent: UUID) -> None:
+    make_run(scheduled_time=datetime.now(UTC) + timedelta(minutes=1))
+    assert claim_from(agent) is None
+
+
+def test_other_queues_are_left_alone(agent: UUID) -> None:
+    make_run()
+    assert claim_from(agent, make_queue("another")) is None
+
+
+def test_a_run_whose_deployment_was_deleted_is_claimed(agent: UUID) -> None:
+    """Its horse says what is wrong; unclaimed it would wait for ever."""
+    deployment = make_deployment()
+    run = make_run(deployment)
+    deployment.delete()
+    claimed = claim_from(agent)
+    assert claimed is not None and (claimed.run.id, claimed.entrypoint) == (run.id, "")
+
+
+def test_what_the_row_says_of_a_lease(agent: UUID) -> None:
+    run = make_run()
+    assert claim_from(agent) is not None
+    seen = [renew(SESSION, run.id, 1)]
+    transition(SESSION, run.id, Running(), attempt=1)
+    transition(SESSION, run.id, Cancelling())
+    seen.append(look(SESSION, run.id, 1))
+    seen.append(look(SESSION, run.id, 2))
+    seen.append(look(SESSION, uuid7(), 1))
+    assert seen == [Lease.HELD, Lease.CANCELLING, Lease.LOST, Lease.LOST]
+
+
+@pytest.mark.parametrize(
+    ("state", "lease"), [(Completed(), Lease.OVER), (Crashed(message="reaped"), Lease.LOST)]
+)
+def test_an_ended_attempt_no_longer_holds_its_lease(agent: UUID, state: Completed, lease: Lease) -> None:
+    run = make_run()
+    assert claim_from(agent) is not None
+    transition(SESSION, run.id, Running(), attempt=1)
+    transition(SESSION, run.id, state)
+    assert renew(SESSION, run.id, 1) is lease
+    assert FlowRun.objects.get(id=run.id).lease_expires is None
+
+
+def test_renewing_extends_the_lease(agent: UUID) -> None:
+    run = make_run()
+    assert claim_from(agent) is not None
+    FlowRun.objects.filter(id=run.id).update(lease_expires=datetime.now(UTC))
+    renew(SESSION, run.id, 1)
+    lease = FlowRun.objects.get(id=run.id).lease_expires
+    assert lease is not None and lease > datetime.now(UTC) + timedelta(seconds=5)
+
+
+def test_a_claim_that_the_agent_never_heard_of_is_given_back(agent: UUID) -> None:
+    run = make_run()
+    assert claim_from(agent) is not None
+
+    assert release(SESSION, agent) == [run.id]
+
+    claimed = claim_from(agent)
+    assert claimed is not None and (claimed.run.id, claimed.run.attempt) == (run.id, 2)
+
+
+def test_the_claim_reads_the_partial_index() -> None:
+    deployment = make_deployment()
+    for _ in range(50):
+        make_run(deployment)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {CLAIM}", [[make_queue().id], uuid7(), uuid7()])
+        plan = cursor.fetchone()[0]
+    assert "flowrun_claimable" in json.dumps(plan)
+
+
+@pytest.fixture
+def two_sessions(transactional_db: None) -> Iterator[tuple[PsycopgSession, PsycopgSession]]:
+    sessions = PsycopgSession(conninfo_of_django()), PsycopgSession(conninfo_of_django())
+    yield sessions
+    for session in sessions:
+        session.close()
+
+
+def test_two_agents_that_claim_at_once_get_different_runs(
+    two_sessions: tuple[PsycopgSession, PsycopgSession],
+) -> None:
+    one, two = two_sessions
+    identity = Identity(name="agent", queue_ids=())
+    beat(one, identity)
+    deployment = make_deployment()
+    names = {make_run(deployment).name, make_run(deployment).name}
+    queue_ids = [deployment.work_queue_id]
+
+    with one.transaction():  # the first claim is not committed when the second is made
+        first = claim(one, identity.id, queue_ids)
+        second = claim(two, identity.id, queue_ids)
+
+    assert first is not None and second is not None
+    assert {first.run.name, second.run.name} == names

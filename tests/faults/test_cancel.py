@@ -1,0 +1,36 @@
+"""Cancelling a run that is running."""
+
+import pytest
+
+from flows.sdk.states import Cancelling
+from runs.models import FlowRun
+from runs.session import DjangoSession
+from runs.transition import transition
+from tests.faults.conftest import Stage, is_alive
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.processes
+
+
+def cancel(run: FlowRun) -> None:
+    transition(DjangoSession(), run.id, Cancelling())
+
+
+def test_a_running_flow_is_asked_to_stop(stage: Stage) -> None:
+    stage.agent()
+    run = stage.create("hold")
+    horse = stage.started(run)
+    cancel(run)
+    assert stage.ended(run, timeout=5).state_type == "CANCELLED"
+    wait_until(lambda: not is_alive(horse) and not is_alive(stage.child()), what="no process is left")
+
+
+def test_a_flow_that_does_not_listen_is_killed_with_all_its_processes(stage: Stage) -> None:
+    stage.agent(PORTAL_CANCEL_GRACE_SECONDS="1")
+    run = stage.create("stubborn")
+    processes = [stage.started(run), stage.child()]
+    cancel(run)
+    stage.ended(run)
+    assert run.state_type == "CANCELLED"
+    assert run.state_message == "Killed: it did not stop when it was cancelled within 1 s."
+    wait_until(lambda: not any(map(is_alive, processes)), what="horse and child are gone")

@@ -1,0 +1,85 @@
+"""Redis only wakes agents: losing it costs seconds, never a run."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from agents import doorbell
+from portal.ops.embedded import Valkey
+from tests.faults.conftest import Stage
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.processes
+
+RING_LIST = "portal:default:default:default"
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A server of this test's own, to be killed."""
+    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
+        server = Valkey(Path(folder) / "v", durable=False)
+        server.start()
+        yield server
+        server.stop()
+
+
+def test_runs_that_wait_start_although_redis_was_flushed(stage: Stage) -> None:
+    stage.agent()
+    holding = stage.create("hold")
+    stage.started(holding)
+    waiting = [stage.create("quick") for _ in range(3)]
+
+    doorbell.connection().flushall()
+    stage.go()
+
+    for run in waiting:
+        assert stage.ended(run, timeout=5).state_type == "COMPLETED"
+
+
+def test_an_idle_agent_finds_a_run_whose_ring_was_lost(stage: Stage) -> None:
+    stage.agent()
+    doorbell.connection().client_pause(300)
+    run = stage.create("quick")
+    doorbell.connection().flushall()
+    assert stage.ended(run, timeout=8).state_type == "COMPLETED"
+
+
+def test_a_run_completes_while_redis_is_restarted(stage: Stage, valkey: Valkey) -> None:
+    stage.agent(REDIS_URL=valkey.url)
+    run = stage.create("hold")
+    stage.started(run)
+
+    valkey.stop()
+    stage.go()
+    assert stage.ended(run).state_type == "COMPLETED"
+    assert stage.ended(stage.create("quick")).state_type == "COMPLETED"  # without Redis
+
+    valkey.start()
+    agents = redis.Redis.from_url(valkey.url)
+    wait_until(lambda: agents.smembers("rq:workers"), timeout=20, what="the agent registers again")
+
+
+def test_an_agent_starts_without_redis(stage: Stage, valkey: Valkey) -> None:
+    valkey.stop()
+    stage.agent(REDIS_URL=valkey.url)
+    assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
+
+
+def test_a_job_that_is_no_ring_is_executed_by_rq(stage: Stage) -> None:
+    stage.agent()
+    queue = Queue(RING_LIST, connection=doorbell.connection(), serializer=JSONSerializer)
+    queue.enqueue("os.mkdir", str(stage.folder / "made"))
+    wait_until((stage.folder / "made").exists, what="the job was done")
+    assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
+
+
+def test_rings_leave_nothing_behind(stage: Stage) -> None:
+    stage.agent()
+    stage.ended(stage.create("quick"))
+    wait_until(lambda: not list(doorbell.connection().scan_iter("rq:job:*")), what="the ring was dropped")
