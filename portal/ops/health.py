@@ -40,7 +40,9 @@ def _database_trouble() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        return "" if _is_prepared() else "not prepared for this version: run `manage.py prepare`, or wait for it"
+        return (
+            "" if _is_prepared() else "not prepared for this version: run `manage.py prepare`, or wait for it"
+        )
     except Exception:  # whatever the driver or its pool raises, the answer is the same
         return "does not answer"
 

@@ -6,8 +6,6 @@ Each step looks first, so running it again changes nothing; two at once take tur
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
@@ -44,7 +42,9 @@ def prepare(
         _join_default_workspace(admin)
         _api_key(say, admin, api_key_file)
         if demo:
-            _deploy_demo()
+            from portal.demo import deploy_demo  # imports the flow, which only this step needs
+
+            deploy_demo()
 
 
 @contextmanager
@@ -105,8 +105,3 @@ def _api_key(say: Say, admin: User, file: Path | None) -> None:
     if file is not None:
         write_secret(file, text + "\n")
     say(f"API key: {text}   " + (f"(kept in {file})" if file else "(shown once)"))
-
-
-def _deploy_demo() -> None:
-    if find_spec("portal.demo"):
-        import_module("portal.demo").deploy_demo()
