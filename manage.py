@@ -1,16 +1,9 @@
 #!/usr/bin/env python
 """Entry point of every Portal command; `python manage.py help` lists them."""
 
-import os
 import sys
 
-
-def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
-
+from portal.ops.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv)

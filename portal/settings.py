@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import environ
 
-from portal.ops.stack import Stack, find_stack
+from portal.ops.logs import LOGGING as LOGGING
+from portal.ops.stack import Stack, find_stack, is_debug
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 STACK = find_stack()
@@ -17,7 +18,7 @@ _stack = STACK or Stack(
     database_url="postgresql:///portal", redis_url="redis://localhost:6379/0", secret_key=""
 )
 
-DEBUG = os.environ.get("PORTAL_DEBUG", "") in {"1", "true", "yes"}
+DEBUG = is_debug()
 SECRET_KEY = _stack.secret_key or secrets.token_urlsafe(50)
 PORTAL_URL = os.environ.get("PORTAL_URL", _stack.url).rstrip("/")
 _url = urlsplit(PORTAL_URL)
@@ -110,8 +111,7 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # serves from the apps' folders: nothing to collect
 
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "/"

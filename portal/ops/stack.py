@@ -1,15 +1,23 @@
 """Finding the stack: which PostgreSQL, which Redis, which secret.
 
 From the environment (`DATABASE_URL`, `REDIS_URL`, `PORTAL_SECRET_KEY`), else from the
-`stack.json` that `manage.py up` writes into its data folder.
+`stack.json` that `manage.py up` writes into its data folder. Imports nothing heavy.
 """
 
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 NOT_FOUND = "no stack found: run `make run` or set DATABASE_URL"
+DEFAULT_URL = "http://localhost:4200"
+SHORTEST_SECRET = 16
+PLACEHOLDERS = {"changeme", "change-me", "secret", "password", "example", "replace-me", "postgres-password"}
+
+
+class StackError(Exception):
+    """The stack's addresses or secrets cannot be used. The text says which variable and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,7 @@ class Stack:
     database_url: str
     redis_url: str
     secret_key: str
-    url: str = "http://localhost:4200"
+    url: str = DEFAULT_URL
 
 
 def data_folder() -> Path:
@@ -27,22 +35,60 @@ def data_folder() -> Path:
     return Path(os.environ.get("PORTAL_DATA_DIR", ".portal")).absolute()
 
 
+def stack_file() -> Path:
+    """Where `manage.py up` notes the addresses of the running stack."""
+    return data_folder() / "stack.json"
+
+
+def is_debug() -> bool:
+    """Whether `PORTAL_DEBUG` asks for Django's debug mode."""
+    return os.environ.get("PORTAL_DEBUG", "").lower() in {"1", "true", "yes"}
+
+
 def find_stack() -> Stack | None:
-    """The stack that this process belongs to; None if there is none. Reads no network."""
+    """The stack that this process belongs to; None if there is none. Reads no network.
+
+    Raises StackError for a missing or placeholder secret.
+    """
     if os.environ.get("DATABASE_URL"):
-        return Stack(
-            database_url=os.environ["DATABASE_URL"],
-            redis_url=os.environ.get("REDIS_URL", "redis://localhost:6379/0"),
-            secret_key=os.environ.get("PORTAL_SECRET_KEY", ""),
-            url=os.environ.get("PORTAL_URL", "http://localhost:4200"),
-        )
+        return _stack_of_environment()
     try:
-        content = json.loads((data_folder() / "stack.json").read_text())
+        content = json.loads(stack_file().read_text())
     except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
         return None
     return Stack(
         database_url=content["database_url"],
         redis_url=content["redis_url"],
         secret_key=content["secret_key"],
-        url=content["url"],
+        url=os.environ.get("PORTAL_URL", content["url"]),
     )
+
+
+def _stack_of_environment() -> Stack:
+    secret_key = os.environ.get("PORTAL_SECRET_KEY", "")
+    if secret_key or not is_debug():
+        refuse_weak_secret_key(secret_key)
+    database_url = os.environ["DATABASE_URL"]
+    refuse_placeholder("the password in DATABASE_URL", urlsplit(database_url).password or "")
+    return Stack(
+        database_url=database_url,
+        redis_url=os.environ.get("REDIS_URL", "redis://localhost:6379/0"),
+        secret_key=secret_key,
+        url=os.environ.get("PORTAL_URL", DEFAULT_URL),
+    )
+
+
+def refuse_weak_secret_key(secret_key: str) -> None:
+    """Every process must share one strong key: it signs sessions and results."""
+    hint = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+    if not secret_key:
+        raise StackError(f"PORTAL_SECRET_KEY is not set, and DATABASE_URL is. {hint}")
+    refuse_placeholder("PORTAL_SECRET_KEY", secret_key)
+    if len(secret_key) < SHORTEST_SECRET:
+        raise StackError(f"PORTAL_SECRET_KEY is shorter than {SHORTEST_SECRET} characters. {hint}")
+
+
+def refuse_placeholder(name: str, value: str) -> None:
+    """Raise StackError if `value` is what examples say instead of a secret of your own."""
+    if value.lower() in PLACEHOLDERS or value.lower().startswith(("change-me", "changeme", "replace-")):
+        raise StackError(f"{name} is still a placeholder: set a secret of your own.")

@@ -1,0 +1,46 @@
+import os
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+LARGEST_MESSAGE = 1024 * 1024
+GRACE_SECONDS = 5
+
+
+class Command(BaseCommand):
+    help = "Serve the pages, the API and the WebSockets."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+        parser.add_argument(
+            "--port",
+            type=int,
+            default=int(os.environ.get("PORTAL_PORT", "4200")),
+            help="port to listen on (default: PORTAL_PORT or 4200)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host, port = options["host"], options["port"]
+        if settings.DEBUG and host not in LOOPBACK:
+            raise CommandError(
+                f"PORTAL_DEBUG shows secrets on its error pages, so it is not served on {host}.\n"
+                "Unset PORTAL_DEBUG, or listen on 127.0.0.1."
+            )
+        self.stdout.write(f"Serving on http://{host}:{port}")
+        self.stdout.flush()
+        uvicorn.run(
+            settings.ASGI_APPLICATION.replace(".application", ":application"),
+            host=host,
+            port=port,
+            lifespan="off",
+            server_header=False,
+            # Forwarded addresses are believed only behind a TLS proxy (FORWARDED_ALLOW_IPS names it).
+            proxy_headers=settings.PORTAL_URL.startswith("https://"),
+            ws_max_size=LARGEST_MESSAGE,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            access_log=False,
+            log_level="warning",
+        )
