@@ -2,20 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from flows.catalog.parameters import FieldError, schema_errors, storage_errors
+from flows.catalog.slots import ScheduleError, validate_cron, validate_interval, validate_timezone
 from flows.models import Deployment, Flow, Schedule, Workspace
 from flows.models.schedule import EPOCH
-
-LONGEST_INTERVAL = timedelta(days=3660)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,38 +30,21 @@ class ScheduleSpec:
     active: bool | None = None
 
     def check(self) -> None:
-        """Raises ValidationError with a text that names what is wrong."""
+        """Raises ValidationError with a text that says what is wrong and how it is right."""
         if bool(self.cron) == (self.interval is not None):
             raise ValidationError({"schedules": "A schedule is either cron or interval."})
-        if self.cron:
-            check_cron(self.cron)
-        if self.interval is not None and not timedelta(seconds=1) <= self.interval <= LONGEST_INTERVAL:
-            raise ValidationError({"schedules": "An interval is between 1 second and 3660 days."})
-        check_timezone(self.timezone)
+        try:
+            validate_timezone(self.timezone)
+            if self.interval is None:
+                validate_cron(self.cron)
+            else:
+                validate_interval(self.interval)
+        except ScheduleError as error:
+            raise ValidationError({"schedules": str(error)}) from error
 
     def key(self) -> tuple[Any, ...]:
         parameters = repr(sorted(self.parameters.items()))
         return (self.cron, self.interval, self.timezone, self.anchor_date, parameters)
-
-
-def check_cron(expression: str) -> None:
-    """Raises ValidationError unless cronsim reads it and it ever comes due."""
-    try:
-        next(CronSim(expression, datetime.now(UTC)))
-    except (CronSimError, StopIteration) as error:
-        reason = str(error) or "it never comes due"
-        text = f"Cron expression '{expression}' is not valid: {reason}."
-        raise ValidationError({"schedules": text}) from error
-
-
-def check_timezone(name: str) -> None:
-    """Raises ValidationError unless the time zone is known."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValidationError(
-            {"timezone": f"There is no time zone '{name}'. Use a name such as Europe/Berlin."}
-        ) from error
 
 
 def get_or_create_flow(workspace: Workspace, name: str, tags: Iterable[str] = ()) -> tuple[Flow, bool]:

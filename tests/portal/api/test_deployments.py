@@ -89,7 +89,7 @@ def test_equal_schedules_keep_their_ids_and_their_switch(editor: Caller) -> None
         ({"parameters": {"text": "x" * 600_000}}, "parameters"),
         ({"parameter_openapi_schema": {"type": "nonsense"}}, "parameter_openapi_schema"),
         ({"schedules": [{"schedule": {"cron": "61 * * * *"}}]}, "schedules"),
-        ({"schedules": [{"schedule": {"cron": "* * * * *", "timezone": "Mars/Olympus"}}]}, "timezone"),
+        ({"schedules": [{"schedule": {"cron": "* * * * *", "timezone": "Mars/Olympus"}}]}, "schedules"),
         ({"schedules": [{"schedule": {"interval": 0}}]}, "schedules.0.schedule.interval"),
         ({"schedules": [{"schedule": {"interval": 1e300}}]}, "schedules.0.schedule.interval"),
         ({"schedules": [{"schedule": {}}]}, "schedules"),
