@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -28,13 +29,12 @@ def validate(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[F
     unfit = storage_errors("parameters", parameters)
     if unfit or not schema:
         return unfit
-    unknown = list(_unknown(schema, parameters))
+    closed = {"additionalProperties": False, **schema} if "properties" in schema else schema
     try:
-        found = Draft202012Validator(schema, registry=_OFFLINE).iter_errors(parameters)
-        errors = [_as_field_error(error) for error, _ in zip(found, range(MAX_ERRORS), strict=False)]
+        found = Draft202012Validator(closed, registry=_OFFLINE).iter_errors(parameters)
+        return [field for error in islice(found, MAX_ERRORS) for field in _as_field_errors(error)]
     except (Unresolvable, RecursionError, OverflowError, SchemaError, ValueError, TypeError) as error:
         return [FieldError("parameters", f"cannot be checked against the flow's schema: {error}")]
-    return unknown + errors
 
 
 def storage_errors(field: str, value: Mapping[str, Any]) -> list[FieldError]:
@@ -59,21 +59,23 @@ def schema_errors(schema: Mapping[str, Any]) -> list[FieldError]:
     return []
 
 
-def _unknown(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[FieldError]:
-    """Parameters that the flow does not take: the call would fail, so say it now."""
-    properties = schema.get("properties")
-    if not isinstance(properties, Mapping) or "additionalProperties" in schema:
-        return
-    known = ", ".join(sorted(properties)) or "none"
-    for name in parameters:
-        if name not in properties:
-            yield FieldError(str(name), f"the flow has no such parameter (it has: {known})")
-
-
-def _as_field_error(error: ValidationError) -> FieldError:
+def _as_field_errors(error: ValidationError) -> Iterator[FieldError]:
     path = ".".join(str(step) for step in error.absolute_path)
     if error.validator == "required":
         # jsonschema reports each missing name on its own, quoted: "'year' is a required property"
         missing = error.message.partition("'")[2].rpartition("'")[0]
-        return FieldError(f"{path}.{missing}".strip("."), "is required")
-    return FieldError(path or "parameters", error.message[:300])
+        yield FieldError(f"{path}.{missing}".strip("."), "is required")
+    elif error.validator == "additionalProperties":
+        yield from _unknown(path, error)
+    else:
+        yield FieldError(path or "parameters", error.message[:300])
+
+
+def _unknown(path: str, error: ValidationError) -> Iterator[FieldError]:
+    schema: Any = error.schema
+    instance: Any = error.instance
+    known = schema.get("properties", {})
+    for name in instance:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            yield FieldError(f"{path}.{name}".strip("."), f"there is no such parameter (there are: {there})")

@@ -2,12 +2,12 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 from uuid import UUID
 
+import orjson
 from django.core.exceptions import ValidationError
 from django.db.models import F, Field, Model, Q, QuerySet
 from rest_framework.pagination import BasePagination
@@ -30,15 +30,14 @@ class Cursor:
     backwards: bool = False
 
     def encode(self) -> str:
-        value = self.value.isoformat() if hasattr(self.value, "isoformat") else self.value
-        text = json.dumps([value, str(self.id), self.backwards])
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        text = orjson.dumps([self.value, self.id, self.backwards])
+        return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str, model: type[Model], column: str) -> Self:
         """The cursor that `encode` wrote. Raises InvalidInput for anything else."""
         try:
-            value, row_id, backwards = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            value, row_id, backwards = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             field = cast("Field[Any, Any]", model._meta.get_field(column))
             return cls(field.to_python(value), UUID(row_id), bool(backwards))
         except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError, ValidationError):

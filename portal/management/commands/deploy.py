@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from flows.catalog.entrypoints import EntrypointError, load_flow
-from flows.sdk.parameters import parameter_schema
 
 from agents.models.work_pool import DEFAULT_POOL
 from agents.models.work_queue import DEFAULT_QUEUE
+from flows.catalog.entrypoints import EntrypointError, load_flow
 from flows.models.workspace import DEFAULT_WORKSPACE
+from flows.sdk.parameters import parameter_schema
 from portal.client import PortalError, connect
 from portal.management.arguments import as_dict, parameter
 
