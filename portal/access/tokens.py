@@ -19,7 +19,7 @@ def create_token(user: AbstractBaseUser, workspace: Workspace, name: str = "") -
     """A new token of `user` for `workspace`, and its text, which cannot be read again later."""
     text = MARK + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
-        user=user, workspace=workspace, name=name, prefix=text[:PREFIX_LENGTH], digest=_digest(text)
+        user_id=user.pk, workspace=workspace, name=name, prefix=text[:PREFIX_LENGTH], digest=_digest(text)
     )
     return token, text
 

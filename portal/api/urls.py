@@ -1,5 +1,41 @@
-"""Routes of the REST API."""
+"""Routes of the REST API. Lists and creates end in "/", all else does not; both forms answer."""
 
-from django.urls import URLPattern, URLResolver
+from typing import Any
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import URLPattern, URLResolver, re_path
+from rest_framework.exceptions import NotFound
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.routers import SimpleRouter
+from rest_framework.views import APIView
+
+from portal.api.artifacts import Artifacts
+from portal.api.deployments import Deployments
+from portal.api.flow_runs import FlowRuns
+from portal.api.flows import Flows
+from portal.api.logs import Logs
+from portal.api.task_runs import TaskRuns
+from portal.api.work_queues import WorkQueues
+
+
+class NoSuchPath(APIView):
+    """Answers every other path: 401 to strangers, who learn nothing, and a 404 in JSON to the rest."""
+
+    permission_classes = (IsAuthenticated,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        raise NotFound(f"There is no {request.path} in this API.")
+
+
+router = SimpleRouter()
+router.trailing_slash = "/?"
+router.register("artifacts", Artifacts, basename="api-artifact")
+router.register("deployments", Deployments, basename="api-deployment")
+router.register("flow_runs", FlowRuns, basename="api-flow-run")
+router.register("flows", Flows, basename="api-flow")
+router.register("logs", Logs, basename="api-log")
+router.register("task_runs", TaskRuns, basename="api-task-run")
+router.register("work_queues", WorkQueues, basename="api-work-queue")
+
+urlpatterns: list[URLPattern | URLResolver] = [*router.urls, re_path("", NoSuchPath.as_view())]

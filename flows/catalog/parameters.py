@@ -1,0 +1,81 @@
+"""Checks the parameters of a run against the JSON Schema of its flow. Runs no user code."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import orjson
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+MAX_BYTES = 512 * 1024
+MAX_ERRORS = 20
+_OFFLINE: "Registry[Any]" = Registry()  # knows no document, so no "$ref" makes us fetch an address
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field; `field` is a dotted path such as `limits.0.low`."""
+
+    field: str
+    message: str
+
+
+def validate(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[FieldError]:
+    """What is wrong with `parameters` (empty: nothing). An empty schema allows everything."""
+    unfit = storage_errors("parameters", parameters)
+    if unfit or not schema:
+        return unfit
+    closed = {"additionalProperties": False, **schema} if "properties" in schema else schema
+    try:
+        found = Draft202012Validator(closed, registry=_OFFLINE).iter_errors(parameters)
+        return [field for error in islice(found, MAX_ERRORS) for field in _as_field_errors(error)]
+    except (Unresolvable, RecursionError, OverflowError, SchemaError, ValueError, TypeError) as error:
+        return [FieldError("parameters", f"cannot be checked against the flow's schema: {error}")]
+
+
+def storage_errors(field: str, value: Mapping[str, Any]) -> list[FieldError]:
+    """Why `value` cannot be stored as JSON: too large, or numbers of more than 64 bits."""
+    try:
+        size = len(orjson.dumps(value))
+    except orjson.JSONEncodeError as error:
+        return [FieldError(field, f"cannot be stored as JSON: {error}")]
+    if size > MAX_BYTES:
+        return [FieldError(field, f"larger than {MAX_BYTES // 1024} KiB; pass a reference instead")]
+    return []
+
+
+def schema_errors(schema: Mapping[str, Any]) -> list[FieldError]:
+    """What is wrong with a schema itself."""
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        return [FieldError("parameter_openapi_schema", error.message[:300])]
+    except RecursionError:
+        return [FieldError("parameter_openapi_schema", "nested too deeply")]
+    return []
+
+
+def _as_field_errors(error: ValidationError) -> Iterator[FieldError]:
+    path = ".".join(str(step) for step in error.absolute_path)
+    if error.validator == "required":
+        # jsonschema reports each missing name on its own, quoted: "'year' is a required property"
+        missing = error.message.partition("'")[2].rpartition("'")[0]
+        yield FieldError(f"{path}.{missing}".strip("."), "is required")
+    elif error.validator == "additionalProperties":
+        yield from _unknown(path, error)
+    else:
+        yield FieldError(path or "parameters", error.message[:300])
+
+
+def _unknown(path: str, error: ValidationError) -> Iterator[FieldError]:
+    schema: Any = error.schema
+    instance: Any = error.instance
+    known = schema.get("properties", {})
+    for name in instance:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            yield FieldError(f"{path}.{name}".strip("."), f"there is no such parameter (there are: {there})")

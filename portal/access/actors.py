@@ -1,0 +1,61 @@
+"""The actor behind a request, and what its roles allow."""
+
+from typing import Any, cast
+from uuid import UUID
+
+from django.http import HttpRequest
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from flows.models import Membership, Workspace
+from flows.models.workspace import DEFAULT_WORKSPACE
+from flows.scoping import Actor
+from portal.access.models import ApiToken
+
+Role = Membership.Role
+ASCENDING = [Role.VIEWER, Role.OPERATOR, Role.EDITOR, Role.ADMIN]
+
+
+def actor_of(request: Request | HttpRequest) -> Actor:
+    """Who asks: a token limits its user to one workspace, a login does not."""
+    user: Any = request.user
+    if user is None or not user.is_authenticated:
+        return Actor(user_id=None)
+    return Actor(
+        user_id=user.pk,
+        is_superuser=user.is_superuser,
+        workspace_id=workspace_of_token(request),
+        name=user.get_username(),
+    )
+
+
+def workspace_of_token(request: Request | HttpRequest) -> UUID | None:
+    """The workspace that the request's token selects; None for a login."""
+    token = getattr(request, "auth", None)
+    return token.workspace_id if isinstance(token, ApiToken) else None
+
+
+def has_role(actor: Actor, role: Membership.Role, workspace_id: UUID) -> bool:
+    """Whether `actor` may do in this workspace what `role` may do."""
+    if actor.user_id is None or actor.workspace_id not in (None, workspace_id):
+        return False
+    if actor.is_superuser:
+        return True
+    enough = ASCENDING[ASCENDING.index(role) :]
+    return Membership.objects.filter(
+        user_id=actor.user_id, workspace_id=workspace_id, role__in=enough
+    ).exists()
+
+
+def home_workspace(actor: Actor, role: Membership.Role) -> Workspace:
+    """Where `actor` makes new things: the token's workspace, else the default one, else the first.
+
+    Raises PermissionDenied when there is none in which the actor has `role`.
+    """
+    visible = sorted(
+        Workspace.objects.for_actor(actor), key=lambda each: (each.name != DEFAULT_WORKSPACE, each.name)
+    )
+    for workspace in visible:
+        if has_role(actor, role, workspace.id):
+            return cast(Workspace, workspace)
+    raise PermissionDenied(f"You need the role '{role.value}' in a workspace to do this.")

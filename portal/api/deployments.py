@@ -1,0 +1,223 @@
+"""Deployments: define them, find them by name, run them."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from uuid import UUID
+
+import django_filters
+from django.db.models import QuerySet
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents.models.work_pool import DEFAULT_POOL
+from agents.models.work_queue import DEFAULT_QUEUE
+from agents.registry import BadQueueNameError, resolve
+from flows.catalog.deployments import deploy
+from flows.catalog.parameters import FieldError, validate
+from flows.models import Deployment, Flow, Membership, Schedule, Workspace
+from portal.access.actors import actor_of, has_role, home_workspace
+from portal.api.errors import Conflict, InvalidInput
+from portal.api.fields import ObjectField, TagsField, TextField
+from portal.api.filters import TagsFilter, TextInFilter, UUIDInFilter
+from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
+from portal.api.flow_runs import flow_run_as_json
+from portal.api.resource import Resource, Row, Rows, read
+from portal.api.schedules import ScheduleInput, schedule_as_json, spec_from
+from runs.create import create_flow_run
+from runs.models import FlowRun
+
+COLUMNS = (
+    "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
+    "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "paused",
+    "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
+)  # fmt: skip
+RENAMED = {
+    "flow__name": "flow_name",
+    "work_queue__name": "work_queue_name",
+    "work_queue__work_pool_id": "work_pool_id",
+    "work_queue__work_pool__name": "work_pool_name",
+}
+
+
+class DeploymentFilter(django_filters.FilterSet):
+    """By flow, name, queue, tags and the paused switch."""
+
+    flow = UUIDInFilter(field_name="flow_id")
+    flow_name = TextInFilter(field_name="flow__name")
+    name = TextInFilter()
+    work_queue = UUIDInFilter(field_name="work_queue_id")
+    tags = TagsFilter()
+    paused = django_filters.BooleanFilter()
+
+
+class DeploymentInput(serializers.Serializer[Any]):
+    """The body of a create. The flow is named by `flow_id`, or by `flow_name` (made if missing)."""
+
+    name = serializers.CharField(max_length=200)
+    flow_id = serializers.UUIDField(required=False, allow_null=True)
+    flow_name = TextField(max_length=200)
+    entrypoint = serializers.CharField(max_length=500)
+    path = TextField(max_length=1000)
+    parameters = ObjectField(required=False, allow_null=True)
+    parameter_openapi_schema = ObjectField(required=False, allow_null=True)
+    schedules = serializers.ListField(child=ScheduleInput(), required=False, allow_null=True, max_length=100)
+    work_pool_name = TextField(max_length=100)
+    work_queue_name = TextField(max_length=100)
+    tags = TagsField()
+    description = TextField(max_length=100_000)
+    version = TextField(max_length=100)
+    paused = serializers.BooleanField(required=False, allow_null=True)
+
+
+class FirstDetails(serializers.Serializer[Any]):
+    """The details of a new run's state that matter here."""
+
+    scheduled_time = serializers.DateTimeField(required=False, allow_null=True)
+
+
+class FirstState(serializers.Serializer[Any]):
+    """The state that a new run shall have: SCHEDULED at a time."""
+
+    type = serializers.ChoiceField(choices=["SCHEDULED"], required=False, allow_null=True)
+    state_details = FirstDetails(required=False, allow_null=True)
+
+
+class RunInput(serializers.Serializer[Any]):
+    """The body of create_flow_run."""
+
+    name = TextField(max_length=200)
+    parameters = ObjectField(required=False, allow_null=True)
+    tags = TagsField()
+    idempotency_key = TextField(max_length=500)
+    state = FirstState(required=False, allow_null=True)
+
+
+class Deployments(Resource):
+    """`/api/deployments`"""
+
+    model = Deployment
+    columns = COLUMNS
+    filterset_class = DeploymentFilter
+    roles: ClassVar[Mapping[str, Membership.Role]] = {
+        "create": Membership.Role.EDITOR,
+        "create_flow_run": Membership.Role.OPERATOR,
+    }
+
+    def shape(self, rows: Rows) -> Rows:
+        schedules = _schedules_of([row["id"] for row in rows])
+        return [
+            {RENAMED.get(name, name): value for name, value in row.items()}
+            | {"schedules": schedules[row["id"]]}
+            for row in rows
+        ]
+
+    def create(self, request: Request) -> Response:
+        """Create the deployment, or change the one with this flow and name: 201 or 200."""
+        body = read(DeploymentInput, request)
+        workspace, flow_name = self._flow_of(request, body)
+        deployment, made = deploy(
+            workspace,
+            flow_name=flow_name,
+            work_queue_id=_queue_of(workspace, body),
+            schedules=[spec_from(each) for each in body["schedules"]] if "schedules" in body else None,
+            **{name: body[name] for name in _PASSED_ON if name in body},
+        )
+        return Response(self.as_json(deployment.id), status=201 if made else 200)
+
+    def _flow_of(self, request: Request, body: Row) -> tuple[Workspace, str]:
+        actor = actor_of(request)
+        if "flow_id" not in body:
+            if not body.get("flow_name"):
+                raise InvalidInput([FieldError("flow_id", "name the flow by flow_id or flow_name")])
+            return home_workspace(actor, Membership.Role.EDITOR), body["flow_name"]
+        flow: Flow | None = (
+            Flow.objects.for_actor(actor).select_related("workspace").filter(id=body["flow_id"]).first()
+        )
+        if flow is None:
+            raise NotFound(f"There is no flow {body['flow_id']}, or you may not see it.")
+        if not has_role(actor, Membership.Role.EDITOR, flow.workspace_id):
+            raise PermissionDenied("You need the role 'editor' in the flow's workspace to deploy.")
+        return flow.workspace, flow.name
+
+    @action(detail=False, url_path="name/(?P<flow_name>[^/]+)/(?P<name>[^/]+)")
+    def by_name(self, request: Request, flow_name: str, name: str) -> Response:
+        """A deployment by its flow's name and its own; "-" and "_" in the flow's name are alike."""
+        found = named(self.get_queryset(), flow_name, name)
+        if found is None:
+            raise NotFound(f"There is no deployment '{flow_name}/{name}', or you may not see it.")
+        return Response(self.as_json(found.id))
+
+    @action(detail=True, methods=["post"])
+    def create_flow_run(self, request: Request, pk: str) -> Response:
+        """Make a run: 201; 200 with the earlier run if the idempotency key was seen before.
+
+        409 if the parameters do not fit the flow's schema, as Prefect answers.
+        """
+        deployment: Deployment = self.get_object()
+        body = read(RunInput, request)
+        key = body.get("idempotency_key") or None
+        earlier = FlowRun.objects.filter(deployment=deployment, idempotency_key=key).first() if key else None
+        if earlier is not None:
+            return Response(_flow_run(earlier.id))
+        parameters = body.get("parameters", {})
+        errors = validate(deployment.parameter_openapi_schema, {**deployment.parameters, **parameters})
+        if errors:
+            raise Conflict(errors, detail=f"The parameters do not fit the flow '{deployment.flow.name}'.")
+        run = create_flow_run(
+            deployment,
+            parameters=parameters,
+            name=body.get("name") or None,
+            scheduled_time=(body.get("state", {}).get("state_details") or {}).get("scheduled_time"),
+            tags=body.get("tags", ()),
+            idempotency_key=key,
+            created_by=created_by(request),
+        )
+        return Response(_flow_run(run.id), status=201)
+
+
+_PASSED_ON = (
+    "name", "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "description",
+    "version", "paused",
+)  # fmt: skip
+
+
+def named(deployments: QuerySet[Any], flow_name: str, name: str) -> Deployment | None:
+    """The deployment `flow_name/name`; the exact flow name wins over its "-" / "_" twins."""
+    if "\0" in flow_name + name:
+        return None
+    for spelling in dict.fromkeys([flow_name, flow_name.replace("_", "-"), flow_name.replace("-", "_")]):
+        found: Deployment | None = deployments.filter(flow__name=spelling, name=name).first()
+        if found is not None:
+            return found
+    return None
+
+
+def created_by(request: Request) -> Row:
+    """Who made a run, as it is stored with it."""
+    actor = actor_of(request)
+    return {"type": "USER", "id": str(actor.user_id), "display_value": actor.name}
+
+
+def _queue_of(workspace: Workspace, body: Row) -> UUID:
+    """The queue that the body names, made if missing, always within `workspace`."""
+    pool = body.get("work_pool_name") or DEFAULT_POOL
+    queue = body.get("work_queue_name") or DEFAULT_QUEUE
+    try:
+        return resolve(f"{workspace.name}/{pool}/{queue}").id
+    except BadQueueNameError as error:
+        raise InvalidInput([FieldError("work_queue_name", str(error))]) from error
+
+
+def _flow_run(run_id: UUID) -> Row:
+    return flow_run_as_json(FlowRun.objects.values(*FLOW_RUN_COLUMNS).get(id=run_id))
+
+
+def _schedules_of(deployment_ids: list[UUID]) -> Mapping[UUID, list[Row]]:
+    found: dict[UUID, list[Row]] = defaultdict(list)
+    for schedule in Schedule.objects.filter(deployment_id__in=deployment_ids).order_by("id"):
+        found[schedule.deployment_id].append(schedule_as_json(schedule))
+    return found

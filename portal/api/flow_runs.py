@@ -1,0 +1,172 @@
+"""Flow runs: lists, details with what a run waits for, history, cancel, and Prefect's set_state."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import django_filters
+from django.http import Http404
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flows.models import Membership
+from flows.sdk.recorder import Status, Verdict
+from flows.sdk.states import Cancelling, State, StateType
+from portal.api.errors import Conflict
+from portal.api.fields import ObjectField, TextField, state_of
+from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
+from portal.api.resource import Resource, Row, Rows, read
+from runs.models import FlowRun, FlowRunState
+from runs.models.flow_run import TERMINAL
+from runs.models.flow_run import StateType as StateChoices
+from runs.session import DjangoSession
+from runs.transition import transition
+
+COLUMNS = (
+    "id", "created", "updated", "name", "flow_id", "flow__name", "deployment_id", "deployment__name",
+    "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
+    "parameters", "tags", "idempotency_key", "created_by", "priority", "schedule_id",
+    "state_id", "state_type", "state_name", "state_message", "state_timestamp",
+    "expected_start_time", "start_time", "end_time", "total_run_time", "run_count", "attempt",
+    "agent_id", "infrastructure_pid", "claimed_time", "forked_time", "loaded_time",
+    "root_run_id", "parent_task_run_id", "version", "workspace_id",
+)  # fmt: skip
+RENAMED = {
+    "flow__name": "flow_name",
+    "deployment__name": "deployment_name",
+    "work_queue__name": "work_queue_name",
+    "work_queue__work_pool_id": "work_pool_id",
+    "work_queue__work_pool__name": "work_pool_name",
+}
+HISTORY = ("id", "type", "name", "message", "timestamp", "attempt", "state_details")
+
+
+def flow_run_as_json(row: Row) -> Row:
+    """A row with `COLUMNS`, under Prefect's names."""
+    shown = {RENAMED.get(name, name): value for name, value in row.items()}
+    shown["auto_scheduled"] = shown.pop("schedule_id") is not None
+    shown["infrastructure_pid"] = shown["infrastructure_pid"] or None
+    shown["state"] = state_of(row)
+    return shown
+
+
+class FlowRunFilter(django_filters.FilterSet):
+    """Several values, separated by commas, mean any of them; `tags` means all of them."""
+
+    state_type = ChoiceInFilter(choices=StateChoices.choices)
+    state_name = TextInFilter()
+    deployment = UUIDInFilter(field_name="deployment_id")
+    flow = UUIDInFilter(field_name="flow_id")
+    work_queue = UUIDInFilter(field_name="work_queue_id")
+    tags = TagsFilter()
+
+
+class StateInput(serializers.Serializer[Any]):
+    """A state as clients send it."""
+
+    type = serializers.ChoiceField(choices=StateChoices.choices)
+    name = TextField(max_length=100)
+    message = TextField(max_length=100_000)
+    state_details = ObjectField(required=False, allow_null=True)
+
+
+class SetStateInput(serializers.Serializer[Any]):
+    """The body of set_state."""
+
+    state = StateInput()
+    force = serializers.BooleanField(required=False)
+
+
+class FlowRuns(Resource):
+    """`/api/flow_runs`"""
+
+    model = FlowRun
+    columns = COLUMNS
+    filterset_class = FlowRunFilter
+    ordering_fields = ("created", "expected_start_time", "start_time", "end_time", "state_timestamp", "name")
+    roles: ClassVar[Mapping[str, Membership.Role]] = {
+        "cancel": Membership.Role.OPERATOR,
+        "set_state": Membership.Role.OPERATOR,
+    }
+
+    def shape(self, rows: Rows) -> Rows:
+        return [flow_run_as_json(row) for row in rows]
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """One run."""
+        return Response(self.as_json(pk))
+
+    @action(detail=True)
+    def states(self, request: Request, pk: str) -> Response:
+        """The whole history, oldest first."""
+        run = self.as_json(pk)
+        rows = FlowRunState.objects.filter(flow_run_id=run["id"]).order_by("timestamp", "id")
+        return Response([{**row, "message": row["message"] or None} for row in rows.values(*HISTORY)])
+
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Ask the run to stop. What never started is cancelled at once; 409 if it is over already."""
+        run: FlowRun = self.get_object()
+        message = f"Cancelled by {request.user.get_username()}."
+        verdict = transition(DjangoSession(), run.id, Cancelling(message=message))
+        state = verdict.state
+        if state is None:
+            raise Http404
+        if state.type.value not in {"CANCELLING", "CANCELLED"} or run.state_type in TERMINAL:
+            text = f"This run cannot be cancelled: it is {state.name}. {verdict.reason}"
+            raise Conflict(detail=text.strip())
+        return Response(verdict_as_json(verdict))
+
+    @action(detail=True, methods=["post"])
+    def set_state(self, request: Request, pk: str) -> Response:
+        """Propose a state. The answer says what became of it; a refusal is an answer, not an error."""
+        run: FlowRun = self.get_object()
+        body = read(SetStateInput, request)
+        state = state_from(body["state"])
+        verdict = transition(DjangoSession(), run.id, state, force=body.get("force", False))
+        if verdict.state is None:
+            raise Http404
+        return Response(verdict_as_json(verdict), status=201 if verdict.status is Status.ACCEPT else 200)
+
+
+def state_from(body: Mapping[str, Any]) -> State:
+    """The state in a request, with a new id and the present time."""
+    return State(
+        StateType(body["type"]),
+        name=body.get("name") or "",
+        message=body.get("message") or "",
+        details=details_from(body.get("state_details") or {}),
+    )
+
+
+def details_from(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The state details that clients may set; what only our own processes may say is left out."""
+    details = {name: value for name, value in given.items() if name == "transition_id" and value}
+    if given.get("scheduled_time") is not None:
+        when = serializers.DateTimeField().run_validation(given["scheduled_time"])
+        details["scheduled_time"] = when.isoformat()
+    return details
+
+
+def verdict_as_json(verdict: Verdict) -> Row:
+    """Prefect's OrchestrationResult."""
+    details: Row = {"type": f"{verdict.status.value.lower()}_details"}
+    if verdict.reason:
+        details["reason"] = verdict.reason
+    if verdict.status is Status.WAIT:
+        details["delay_seconds"] = max(1, round(verdict.delay_seconds))
+    return {"state": _state_as_json(verdict.state), "status": verdict.status, "details": details}
+
+
+def _state_as_json(state: State | None) -> Row | None:
+    if state is None:
+        return None
+    return {
+        "id": state.id,
+        "type": state.type,
+        "name": state.name,
+        "message": state.message or None,
+        "timestamp": state.timestamp,
+        "state_details": state.details,
+    }

@@ -1,0 +1,24 @@
+"""Resources that are asked for by run: `?flow_run=<id>` is required."""
+
+from uuid import UUID
+
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+
+from flows.catalog.parameters import FieldError
+from portal.access.actors import actor_of
+from portal.api.errors import InvalidInput
+from runs.models import FlowRun
+
+
+def run_asked_for(request: Request) -> FlowRun:
+    """The run named by `?flow_run=`. Raises InvalidInput without one, NotFound for a foreign one."""
+    text = request.query_params.get("flow_run", "")
+    try:
+        run_id = UUID(text)
+    except ValueError:
+        raise InvalidInput([FieldError("flow_run", "say which run: ?flow_run=<its id>")]) from None
+    run: FlowRun | None = FlowRun.objects.for_actor(actor_of(request)).filter(id=run_id).first()
+    if run is None:
+        raise NotFound(f"There is no flow run {text}, or you may not see it.")
+    return run

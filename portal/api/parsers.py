@@ -1,0 +1,77 @@
+"""JSON in, without what PostgreSQL cannot store."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+from portal.api.errors import TooLarge
+
+MAX_BODY = 4 * 1024 * 1024  # bytes
+MAX_DEPTH = 64
+
+
+class StrictJSONParser(BaseParser):
+    """Refuses NaN, infinities, NUL and unpaired surrogates, great depth, and large bodies."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        body = stream.read(MAX_BODY + 1)
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"The body is larger than {MAX_BODY // 1024} KiB.")
+        try:
+            value = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+        except RecursionError as error:
+            raise ParseError("The JSON is nested too deeply.") from error
+        except ValueError as error:
+            raise ParseError(f"The body is not valid JSON: {error}") from error
+        _check(value)
+        return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
+
+
+def _check(value: Any) -> None:
+    """Walk the whole value, keys included. Raises ParseError."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, str):
+                _check_text(each)
+            elif isinstance(each, dict):
+                below += each.keys()
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        if not below:
+            return
+        level = below
+    raise ParseError(f"The JSON is nested too deeply: more than {MAX_DEPTH} levels.")
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise ParseError("Text must not contain NUL characters (\\u0000).")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ParseError("Text must not contain unpaired surrogates.") from error

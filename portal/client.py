@@ -1,0 +1,152 @@
+"""The commands are clients of the API: over HTTP when PORTAL_API_URL is set, else within this process."""
+
+import getpass
+import io
+import json
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import close_old_connections
+from django.urls import resolve
+
+from flows.models import Workspace
+from flows.models.workspace import DEFAULT_WORKSPACE
+from portal.access.models import ApiToken
+
+TIMEOUT = 30.0  # seconds
+
+
+class PortalError(Exception):
+    """The API refused. The text is for people; `status` is HTTP's (503 also if nobody answers)."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Portal(Protocol):
+    """The API. Paths begin behind "/api/"; bodies and answers are JSON. Both raise PortalError."""
+
+    url: str  # of the pages
+
+    def get(self, path: str, **query: Any) -> Any: ...
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any: ...
+
+
+def connect(workspace: str = DEFAULT_WORKSPACE) -> Portal:
+    """The API that this environment names. A token selects its own workspace, whatever is asked for."""
+    address = os.environ.get("PORTAL_API_URL")
+    if address:
+        return RemotePortal(address, os.environ.get("PORTAL_API_KEY", ""))
+    return LocalPortal(workspace)
+
+
+def path_of(*parts: str) -> str:
+    """A path from names that may hold any character."""
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+class RemotePortal:
+    """The API of a server elsewhere."""
+
+    def __init__(self, address: str, key: str) -> None:
+        self._base = address.rstrip("/")
+        self._address = urlsplit(self._base)
+        if self._address.scheme not in {"http", "https"} or not self._address.hostname:
+            raise PortalError(422, f"PORTAL_API_URL must be http://HOST:PORT/api, not '{address}'.")
+        self._path = self._address.path
+        self._key = key
+        self.url = self._base.removesuffix("/api")
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._send("GET", f"{path}?{urlencode(query)}" if query else path, None)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._send("POST", path, json.dumps(body).encode())
+
+    def _send(self, method: str, path: str, body: bytes | None) -> Any:
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        with closing(self._connection()) as connection:
+            try:
+                connection.request(method, f"{self._path}/{path}", body, headers)
+                response = connection.getresponse()
+                content = response.read()
+                if response.status < 400:
+                    return json.loads(content)
+            except (OSError, HTTPException, ValueError) as error:
+                text = f"{self._base} does not answer as Portal does: {error}. Check PORTAL_API_URL."
+                raise PortalError(503, text) from error
+        raise PortalError(response.status, _detail_of(response.status, content))
+
+    def _connection(self) -> HTTPConnection:
+        secure = self._address.scheme == "https"
+        kind = HTTPSConnection if secure else HTTPConnection
+        return kind(self._address.hostname or "", self._address.port, timeout=TIMEOUT)
+
+
+class CommandLine:
+    """Who runs a command beside the database: it could write there anyway, so it may do everything."""
+
+    pk = "command-line"
+    is_authenticated = is_active = is_superuser = True
+
+    def get_username(self) -> str:
+        return f"{getpass.getuser()} (command line)"
+
+
+class LocalPortal:
+    """The API of this process: the same views, without a server between."""
+
+    def __init__(self, workspace: str) -> None:
+        self.url = settings.PORTAL_URL
+        found = Workspace.objects.filter(name=workspace).first()
+        if found is None:
+            names = ", ".join(Workspace.objects.order_by("name").values_list("name", flat=True)[:20])
+            raise PortalError(404, f"There is no workspace '{workspace}'. There are: {names}.")
+        self._token = ApiToken(workspace=found)  # never saved: it says which workspace is meant
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._call("GET", path, urlencode(query), b"")
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._call("POST", path, "", json.dumps(body).encode())
+
+    def _call(self, method: str, path: str, query: str, body: bytes) -> Any:
+        close_old_connections()  # the database may have restarted while a run was watched
+        match = resolve(f"/api/{path}")
+        response = match.func(self._request(method, path, query, body), *match.args, **match.kwargs)
+        response.render()
+        if response.status_code >= 400:
+            raise PortalError(response.status_code, _detail_of(response.status_code, response.content))
+        return json.loads(response.content)
+
+    def _request(self, method: str, path: str, query: str, body: bytes) -> WSGIRequest:
+        request = WSGIRequest(
+            {
+                "REQUEST_METHOD": method,
+                "PATH_INFO": f"/api/{path}",
+                "QUERY_STRING": query,
+                "CONTENT_TYPE": "application/json",
+                "CONTENT_LENGTH": str(len(body)),
+                "SERVER_NAME": "localhost",
+                "SERVER_PORT": "80",
+                "wsgi.input": io.BytesIO(body),
+            }
+        )
+        # DRF's own door for callers that are known already; nothing from a network can open it.
+        vars(request).update(_force_auth_user=CommandLine(), _force_auth_token=self._token)
+        return request
+
+
+def _detail_of(status: int, content: bytes) -> str:
+    try:
+        return str(json.loads(content)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"The server answered {status}."

@@ -1,0 +1,111 @@
+"""`manage.py deploy`: make a flow runnable from afar."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from agents.models.work_pool import DEFAULT_POOL
+from agents.models.work_queue import DEFAULT_QUEUE
+from flows.catalog.entrypoints import EntrypointError, load_flow
+from flows.models.workspace import DEFAULT_WORKSPACE
+from flows.sdk.parameters import parameter_schema
+from portal.client import PortalError, connect
+from portal.management.arguments import as_dict, parameter
+
+
+class Command(BaseCommand):
+    """Loads the flow to read its signature, then makes or changes the deployment."""
+
+    help = (
+        "Make a deployment of a flow, or change the one with this name. The file is imported here to read "
+        "the flow's parameters; agents load it from the same place when they run it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("entrypoint", metavar="FILE:FLOW", help="for example weather.py:report")
+        parser.add_argument("--name", required=True, help="the deployment's name")
+        parser.add_argument(
+            "--queue", default=DEFAULT_QUEUE, metavar="[[WORKSPACE/]POOL/]QUEUE",
+            help="where its runs wait for an agent; made if missing (default: default)",
+        )  # fmt: skip
+        when = parser.add_mutually_exclusive_group()
+        when.add_argument("--cron", help="run by the clock, for example '0 6 * * *'")
+        when.add_argument("--interval", type=float, metavar="SECONDS", help="run every so many seconds")
+        parser.add_argument("--timezone", help="the time zone of --cron, for example Europe/Berlin (UTC)")
+        parser.add_argument(
+            "--param", "-p", action="append", type=parameter, metavar="NAME=VALUE",
+            help="a default parameter, as JSON or text; may be given several times",
+        )  # fmt: skip
+        parser.add_argument("--tag", action="append", default=[], help="a tag of its runs")
+        parser.add_argument("--description", help="default: the flow's docstring")
+        parser.add_argument("--workspace", default=DEFAULT_WORKSPACE)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        workspace, pool, queue = _queue(options["queue"], options["workspace"])
+        body = payload(options) | {"work_pool_name": pool, "work_queue_name": queue}
+        try:
+            made = connect(workspace).post("deployments/", body)
+        except PortalError as error:
+            raise CommandError(str(error)) from error
+        self.report(made)
+
+    def report(self, made: dict[str, Any]) -> None:
+        name = f"{made['flow_name']}/{made['name']}"
+        self.stdout.write(f"Deployed {name} on queue {made['work_pool_name']}/{made['work_queue_name']}.")
+        for schedule in made["schedules"]:
+            rule = schedule["schedule"]
+            when = f"cron {rule['cron']}" if "cron" in rule else f"every {rule['interval']:g} s"
+            off = "" if schedule["active"] else " (switched off)"
+            self.stdout.write(f"Schedule: {when}, {rule['timezone']}{off}.")
+        self.stdout.write(f"Run it:   python manage.py runflow {name} --watch")
+
+
+def payload(options: dict[str, Any]) -> dict[str, Any]:
+    """The body of the API call. Raises CommandError when the flow cannot be loaded."""
+    entrypoint, folder = _located(options["entrypoint"])
+    try:
+        flow = load_flow(entrypoint, folder)
+        schema = parameter_schema(flow.fn)
+    except EntrypointError as error:
+        raise CommandError(str(error)) from error
+    return {
+        "flow_name": flow.name,
+        "name": options["name"],
+        "entrypoint": entrypoint,
+        "path": folder,
+        "parameters": as_dict(options["param"]),
+        "parameter_openapi_schema": schema,
+        "schedules": _schedules(options),
+        "tags": [*flow.tags, *options["tag"]],
+        "description": flow.description if options["description"] is None else options["description"],
+        "version": flow.version,
+    }
+
+
+def _located(entrypoint: str) -> tuple[str, str]:
+    """The entrypoint and the folder that it is relative to: this one, or else the file's own."""
+    file, colon, name = entrypoint.rpartition(":")
+    if not (colon and file and name):
+        raise CommandError(f"'{entrypoint}' is not of the form FILE:FLOW, for example weather.py:report.")
+    here, path = Path.cwd(), Path(file)
+    if path.suffix != ".py" or not path.is_absolute():
+        return entrypoint, str(here)
+    return f"{path.name}:{name}", str(path.parent)
+
+
+def _schedules(options: dict[str, Any]) -> list[dict[str, Any]]:
+    rule = {name: options[name] for name in ("cron", "interval", "timezone") if options[name] is not None}
+    if "timezone" in rule and "cron" not in rule:
+        raise CommandError("--timezone says how to read --cron, which is missing.")
+    return [{"schedule": rule}] if rule else []
+
+
+def _queue(name: str, workspace: str) -> tuple[str, str, str]:
+    """`[[workspace/]pool/]queue` in its three parts."""
+    parts = name.split("/")
+    if len(parts) > 3:
+        raise CommandError(f"'{name}' is not of the form [[WORKSPACE/]POOL/]QUEUE.")
+    filled = [workspace, DEFAULT_POOL][: 3 - len(parts)] + parts
+    return filled[0], filled[1], filled[2]

@@ -1,0 +1,154 @@
+"""Every URL there is, as a stranger and as somebody from another workspace."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from flows.models import Deployment
+from runs.models import FlowRun
+from tests.portal.fixtures import Caller
+
+pytestmark = pytest.mark.django_db
+
+METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
+# The only paths that answer a stranger. Nothing is added here without a reason beside it.
+OPEN = {
+    "/api/health",  # liveness: says nothing but "alive"
+    "/api/ready",  # readiness: says which part is missing
+    "/admin/login/",  # the way in
+}
+# What a pattern's parts may stand for.
+SAMPLES = [
+    (re.compile(r"\(\?P<pk>[^()]*(\([^()]*\)[^()]*)*\)(\{\d+\})?[^/$]*"), str(uuid4())),
+    (re.compile(r"\(\?P<\w+>[^()]*(\([^()]*\)[^()]*)*\)"), "sample"),
+    (re.compile(r"<(uuid|path|str|slug|int)?:?\w+>"), "1"),
+]
+
+
+def patterns(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
+    for entry in resolver.url_patterns:
+        route = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from patterns(entry, route)
+        elif isinstance(entry, URLPattern):
+            yield route
+
+
+def sample_of(route: str) -> str:
+    """A path that the route matches, more or less: what misses tests the catch-all instead."""
+    for pattern, sample in SAMPLES:
+        route = pattern.sub(sample, route)
+    return "/" + re.sub(r"\\Z|[\^$?\\]|\.\*", "", route)
+
+
+def paths() -> list[str]:
+    found = {sample_of(route) for route in patterns(get_resolver())}
+    return sorted(path for path in found if not path.startswith("/static/"))
+
+
+def tricks(path: str) -> list[str]:
+    """Spellings that might slip past a check of the exact path."""
+    plain = path.rstrip("/")
+    return [
+        plain + "/", f"{plain}/health", f"{plain}/api/health", f"{plain}//", f"/{plain}", f"{plain}%2f",
+        f"{plain}/..%2f..%2fapi/health", f"{plain};/api/health", f"{plain}?next=/api/health", f"{plain}%20",
+        f"{plain}%00", plain.replace("/api/", "/api//"), plain.upper(), f"{plain}.json", f"{plain}%0a",
+    ]  # fmt: skip
+
+
+def is_closed(answer: Any) -> bool:
+    """A stranger got nothing: told to log in, or that there is nothing."""
+    if answer.status_code in {301, 302}:
+        target = answer["Location"]
+        return target.startswith("/admin/login/") or target in {"/admin/", "/"}
+    return answer.status_code in {401, 403, 404, 405}
+
+
+def test_the_walk_finds_the_routes() -> None:
+    found = paths()
+
+    assert len(found) > 40
+    assert "/api/flow_runs/" in found
+    assert any(path.startswith("/api/flow_runs/") and path.endswith("/set_state/") for path in found)
+    assert len(OPEN) <= 5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stranger_sees_nothing(method: str) -> None:
+    client = Client(raise_request_exception=False)
+    slipped = []
+    for path in paths():
+        for spelling in [path, *tricks(path)]:
+            if unquote(spelling.partition("?")[0]) in OPEN:
+                continue
+            answer = getattr(client, method)(spelling)
+            if not is_closed(answer):
+                slipped.append(f"{method} {spelling}: {answer.status_code}")
+    assert slipped == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_api_tells_strangers_to_authenticate(method: str) -> None:
+    for path in (*(path for path in paths() if path.startswith("/api/")), "/api/", "/api/nothing/health"):
+        if path not in OPEN:
+            answer = getattr(Client(), method)(path)
+            assert answer.status_code == 401, path
+            assert answer["WWW-Authenticate"], path
+
+
+def test_another_workspace_is_not_there(
+    foreigner: Caller, deployment: Deployment, new_run: Callable[..., FlowRun]
+) -> None:
+    run = new_run()
+    queue = run.work_queue_id
+    reading = [
+        f"flows/{run.flow_id}", f"deployments/{deployment.id}", "deployments/name/weather-report/seattle",
+        f"flow_runs/{run.id}", f"flow_runs/{run.id}/states", f"work_queues/{queue}",
+        f"task_runs/?flow_run={run.id}", f"logs/?flow_run={run.id}", f"artifacts/?flow_run={run.id}",
+    ]  # fmt: skip
+    writing = [
+        f"deployments/{deployment.id}/create_flow_run", f"flow_runs/{run.id}/cancel",
+        f"flow_runs/{run.id}/set_state",
+    ]  # fmt: skip
+    body = {"state": {"type": "CANCELLED"}, "force": True, "parameters": {"year": 1962}}
+
+    answers = itertools.chain(
+        ((path, foreigner.get(f"/api/{path}")) for path in reading),
+        ((path, foreigner.post(f"/api/{path}", body)) for path in writing),
+    )
+    assert [(path, answer.status_code) for path, answer in answers if answer.status_code != 404] == []
+    run.refresh_from_db()
+    assert (run.state_type, run.version) == ("SCHEDULED", 1)
+
+
+@pytest.mark.parametrize("resource", ["flows", "deployments", "flow_runs", "work_queues"])
+def test_lists_are_empty_for_another_workspace(
+    foreigner: Caller, new_run: Callable[..., FlowRun], resource: str
+) -> None:
+    new_run()
+
+    assert foreigner.get(f"/api/{resource}/").json()["results"] == []
+
+
+def test_deploying_into_another_workspace_is_refused(foreigner: Caller, deployment: Deployment) -> None:
+    body = {"name": "mine", "flow_id": str(deployment.flow_id), "entrypoint": "a.py:b"}
+
+    assert foreigner.post("/api/deployments/", body).status_code == 404
+
+
+def test_a_queue_of_another_workspace_cannot_be_named(foreigner: Caller, deployment: Deployment) -> None:
+    body = {
+        "name": "mine", "flow_name": "etl", "entrypoint": "a.py:b",
+        "work_pool_name": "default/default", "work_queue_name": "default",
+    }  # fmt: skip
+
+    refused = foreigner.post("/api/deployments/", body)
+
+    assert refused.status_code == 422
