@@ -18,7 +18,7 @@ def deploy_demo() -> Deployment:
         name="demo",
         entrypoint=ENTRYPOINT,
         work_queue_id=resolve("default").id,
-        parameter_openapi_schema=weather_report.parameter_schema,
+        parameter_openapi_schema=weather_report.parameters.schema(),
         schedules=[ScheduleSpec(cron="*/15 * * * *")],
         tags=["demo"],
         description=(weather_report.description or ""),
