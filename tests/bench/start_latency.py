@@ -64,7 +64,7 @@ def _client(bench: Bench) -> httpx.Client:
     _, token = create_token(user, bench.deployment.workspace, "bench")
     port = free_port()
     server = bench.stack.start("serve", "--port", str(port))
-    server.wait_for("running on")
+    server.wait_for("Serving on")
     client = httpx.Client(
         base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=10
     )
