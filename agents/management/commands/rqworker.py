@@ -1,6 +1,5 @@
 """`manage.py rqworker default`: the agent."""
 
-import importlib
 import logging
 import os
 import socket
@@ -16,6 +15,7 @@ from django.db import OperationalError, connections
 
 from agents import doorbell, registry
 from agents.models import WorkQueue
+from agents.warmth import PreloadError, warm_up
 from agents.worker import Agent
 from flows.sdk.ids import uuid7
 from runs.session import conninfo_of_django
@@ -68,7 +68,10 @@ class Command(BaseCommand):
         ring_lists = [doorbell.rq_queue(queue.id).name for queue in queues]
         conninfo = conninfo_of_django()
         connections.close_all()
-        _preload(settings.AGENT_PRELOAD)
+        try:
+            warm_up(settings.AGENT_PRELOAD)
+        except PreloadError as error:
+            raise CommandError(str(error)) from None
         Agent(ring_lists, identity, conninfo).serve(burst=options["burst"])
 
 
@@ -91,11 +94,3 @@ def _resolve_when_possible(names: Sequence[str]) -> list[WorkQueue]:
             logger.warning("PostgreSQL does not answer, trying again: %s", reason)
             connections.close_all()
             time.sleep(DATABASE_WAIT_SECONDS)
-
-
-def _preload(modules: Sequence[str]) -> None:
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise CommandError(f"AGENT_PRELOAD: cannot import '{module}': {error}") from None
