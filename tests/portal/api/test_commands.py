@@ -155,6 +155,7 @@ def test_watching_ends_with_the_run(workspace_again: Workspace, last: Callable[.
         call_command("runflow", "weather-report/seattle", "--param", "year=1962", "--watch", stdout=out)
 
     thread.join()
+    name = last.__name__
     assert ended.value.code == code
     assert [
         name for name in ("Scheduled", "Pending", "Running", last.__name__) if name not in out.getvalue()
