@@ -124,7 +124,7 @@ def test_two_preparations_at_once_take_turns(services: Services) -> None:
 
 @pytest.mark.processes
 def test_the_server_gets_ready(services: Services) -> None:
-    server = services.start("server")
+    services.start("server")
     check = services.definition["server"]["healthcheck"]["test"]
     assert check[:3] == ["CMD", "python", "-c"]
     address = check[3].split("'")[1].replace("4200", str(services.port))
