@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import sys
 import time
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -58,7 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--name", help="name of this agent (default: host:pid:random)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _set_up_logging(options["verbosity"])
+        _set_log_level(options["verbosity"])
         try:
             queues = _resolve_when_possible(options["queues"])
         except registry.BadQueueNameError as error:
@@ -75,12 +74,9 @@ class Command(BaseCommand):
         Agent(ring_lists, identity, conninfo).serve(burst=options["burst"])
 
 
-def _set_up_logging(verbosity: int) -> None:
+def _set_log_level(verbosity: int) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in ("agents", "runs", "rq.worker"):
-        logging.getLogger(name).addHandler(handler)
         logging.getLogger(name).setLevel(level)
 
 
