@@ -1,5 +1,6 @@
 """`manage.py scheduler` as real processes."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +30,7 @@ LOOPS = {"materialise", "ring", "sweep", "late", "reap", "house"}
 def postgresql_away(stack: RunningStack) -> Iterator[None]:
     """Nobody gets into the stack's database, and who was in is thrown out."""
     name = urlsplit(stack.database_url).path.lstrip("/")
-    server = stack.database_url.removesuffix(name) + "postgres"
-    with psycopg.connect(server, autocommit=True) as administrator:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as administrator:
 
         def allow(yes: bool) -> None:
             administrator.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS {yes}'.encode())
