@@ -71,7 +71,8 @@ class KeysetPagination(BasePagination):
     def _rows(self, queryset: QuerySet[Any], cursor: Cursor | None, limit: int) -> list[dict[str, Any]]:
         backwards = cursor is not None and cursor.backwards
         if cursor is not None:
-            queryset = queryset.filter(_beyond(self.column, cursor, self.descending != backwards))
+            nullable = cast("Field[Any, Any]", queryset.model._meta.get_field(self.column)).null
+            queryset = queryset.filter(_beyond(self.column, cursor, self.descending != backwards, nullable))
         return list(queryset.order_by(*_order(self.column, self.descending, backwards))[: limit + 1])
 
     def get_paginated_response(self, data: Any) -> Response:
@@ -115,7 +116,7 @@ def _order(column: str, descending: bool, backwards: bool) -> list[Any]:
     return [F(column).asc(**nulls), F("id").asc()]
 
 
-def _beyond(column: str, cursor: Cursor, falling: bool) -> Q:
+def _beyond(column: str, cursor: Cursor, falling: bool, nullable: bool) -> Q:
     """The rows after the cursor, walking down (`falling`) or up. Rows without a value are at the end."""
     step = "lt" if falling else "gt"
     further = Q(**{f"id__{step}": cursor.id})
@@ -124,5 +125,8 @@ def _beyond(column: str, cursor: Cursor, falling: bool) -> Q:
     missing = Q(**{f"{column}__isnull": True})
     if cursor.value is None:
         return (missing & further) | ~missing if cursor.backwards else missing & further
-    beyond = Q(**{f"{column}__{step}": cursor.value}) | (Q(**{column: cursor.value}) & further)
-    return beyond if cursor.backwards else beyond | missing
+    # The first condition follows from the second; by itself it is a range of the index.
+    beyond = Q(**{f"{column}__{step}e": cursor.value}) & (
+        Q(**{f"{column}__{step}": cursor.value}) | (Q(**{column: cursor.value}) & further)
+    )
+    return beyond if cursor.backwards or not nullable else beyond | missing
