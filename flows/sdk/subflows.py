@@ -60,7 +60,6 @@ def _as_subflow(
     except UpstreamTaskError as error:
         return stand_in.enter(Pending(name="NotReady", message=str(error)))
     stand_in.enter(Running())
-    parent.recorder.flush()  # the new run refers to the task run
     engine = _engine(flow, resolved(values), parent.recorder, parent.run, stand_in)
     try:
         return (yield from engine.steps())
