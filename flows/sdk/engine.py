@@ -82,13 +82,24 @@ class FlowEngine:
 
     def _tries(self) -> Steps[State]:
         verdict = yield from self._propose(Retrying() if self.run_count else Running())
+        if verdict.status is Status.ACCEPT and (unfit := self._check_parameters()):
+            return self._end(unfit)
         while verdict.status is Status.ACCEPT:
             self.run_count += 1
             outcome = yield from self._try()
-            if not self._to_be_retried(outcome):
+            if not outcome.is_failed() or self.run_count > self.flow.retries:
                 return self._end(outcome)
             verdict = yield from self._await_retry(outcome)
         return self._stopped_at(verdict)
+
+    def _check_parameters(self) -> State | None:
+        """Convert the parameters; the state to end in, if they do not fit. No retry would change that."""
+        try:
+            self.parameters = self.flow.checked(self.parameters)
+        except ParameterTypeError as error:
+            self.logger.error("%s", error)
+            return Failed(message=str(error), data=error)
+        return None
 
     def _propose(self, state: State) -> Steps[Verdict]:
         """Propose until the answer is not WAIT. Raises Aborted if the answer is ABORT."""
@@ -125,8 +136,7 @@ class FlowEngine:
             current_flow.reset(tokens[0])
 
     def _call(self, context: FlowRunContext) -> Steps[State]:
-        context.parameters = self.flow.checked(self.parameters)
-        args, kwargs = self.flow.parameters.as_call(context.parameters)
+        args, kwargs = self.flow.parameters.as_call(self.parameters)
         try:
             value = yield Call(self.flow.fn, args, kwargs)
         except Exception:
@@ -139,16 +149,9 @@ class FlowEngine:
         return state_of(as_states(value), single_future=isinstance(value, TaskFuture))
 
     def _failed(self, error: Exception) -> State:
-        if isinstance(error, ParameterTypeError):
-            self.logger.error("%s", error)
-            return Failed(message=str(error), data=error)
         self.logger.error("Flow run failed with exception: %r\n%s", error, user_traceback(error))
         message = f"Flow run encountered an exception: {type(error).__name__}: {error}"
         return Failed(message=message, data=error)
-
-    def _to_be_retried(self, outcome: State) -> bool:
-        hopeless = isinstance(outcome.data, ParameterTypeError)
-        return outcome.is_failed() and not hopeless and self.run_count <= self.flow.retries
 
     def _await_retry(self, outcome: State) -> Steps[Verdict]:
         """Wait in this process and propose to run again, or give the run back and raise RunReleased."""

@@ -6,7 +6,7 @@ from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from flows.sdk import logs
-from flows.sdk.options import checked_retries, described
+from flows.sdk.options import checked_function, checked_retries, described
 from flows.sdk.outcome import returned
 from flows.sdk.parameters import Parameters
 from flows.sdk.runners import ThreadPoolTaskRunner
@@ -35,6 +35,7 @@ class Flow(Generic[P, R]):
         validate_parameters: bool = True,
         log_prints: bool | None = None,
     ) -> None:
+        checked_function(fn, "flow")
         checked_retries(retries, retry_delay_seconds)
         update_wrapper(self, fn)
         self.fn = fn

@@ -1,8 +1,8 @@
-"""Logging of runs: standard loggers whose records go to the run's recorder.
+"""Logging of runs: loggers of the standard kind whose records go to the run's recorder.
 
-Run loggers are adapters over the standard loggers `flows.flow_runs` and `flows.task_runs`. One handler
-on each hands records to the recorder; as they also propagate, logging set up by others sees them.
-Where nothing is set up, lines go to stderr when a flow is called outside an agent.
+Run loggers are adapters over two loggers, `flows.flow_runs` and `flows.task_runs`. Their records also
+propagate to the logger `flows`, so that logging set up by others sees them; where nothing is set up,
+lines go to stderr when a flow is called outside an agent.
 """
 
 import builtins
@@ -24,23 +24,43 @@ from flows.sdk.recorder import LogLine, Recorder
 RunLogger = logging.LoggerAdapter[logging.Logger]
 
 
-class _ToRecorder(logging.Handler):
-    """Hands records that carry a flow run to its recorder."""
+_root = logging.getLogger("flows")
+_text = logging.Formatter()
 
-    def createLock(self) -> None:
-        """No lock: recorders may be called from any thread, and may block while they are full."""
-        self.lock = None
 
-    def emit(self, record: logging.LogRecord) -> None:
-        recorder: Recorder | None = getattr(record, "recorder", None)
-        if recorder is None:
-            return
+class _RunLogger(logging.Logger):
+    """Hands its records to the recorder of their run, before any handler.
+
+    It is not registered with `logging`: user code that sets up logging (`dictConfig` removes handlers and
+    disables loggers) must not cut a run off from its log. The level is that of `flows`, or INFO.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.parent = _root
+
+    def getEffectiveLevel(self) -> int:
+        return _root.level or logging.INFO
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Not cached, as `logging` would not know to forget it."""
+        return level >= self.getEffectiveLevel() and level > self.manager.disable
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
-        text = self.format(record)
-        when = datetime.fromtimestamp(record.created, UTC)
-        recorder.log(
-            LogLine(fields["flow_run_id"], fields["task_run_id"], when, record.levelno, record.name, text)
-        )
+        recorder: Recorder | None = fields.get("recorder")
+        if recorder is not None:
+            when = datetime.fromtimestamp(record.created, UTC)
+            text = _text.format(record)
+            recorder.log(
+                LogLine(fields["flow_run_id"], fields["task_run_id"], when, record.levelno, record.name, text)
+            )
+        if self.hasHandlers():
+            super().callHandlers(record)
+
+
+_flow_runs = _RunLogger("flows.flow_runs")
+_task_runs = _RunLogger("flows.task_runs")
 
 
 class _Console(logging.Formatter):
@@ -61,19 +81,6 @@ class _Adapter(RunLogger):
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
         return msg, kwargs
-
-
-def _logger(name: str) -> logging.Logger:
-    logger = logging.getLogger(name)
-    logger.addHandler(_ToRecorder())
-    return logger
-
-
-_flow_runs = _logger("flows.flow_runs")
-_task_runs = _logger("flows.task_runs")
-_root = logging.getLogger("flows")
-if _root.level == logging.NOTSET:
-    _root.setLevel(logging.INFO)
 
 
 def log_to_stderr() -> None:

@@ -5,6 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 
+def checked_function(fn: Any, decorator: str) -> None:
+    """Raise TypeError, saying how the decorator is written, for what is not a function."""
+    if not callable(fn) or not hasattr(fn, "__name__"):
+        raise TypeError(
+            f"@{decorator} stands before a function, and takes options by name, as in "
+            f'@{decorator}(name="..."); it was given {fn!r}.'
+        )
+
+
 def checked_retries(retries: int, delay_seconds: float) -> None:
     """Raise ValueError for a negative number of retries or a negative delay."""
     if retries < 0:

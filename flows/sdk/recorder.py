@@ -122,7 +122,10 @@ class Recorder(Protocol):
     """
 
     def begin(self, new: NewFlowRun) -> FlowRunInfo:
-        """Create the run, in state PENDING."""
+        """Create the run, in state PENDING, together with everything queued before it.
+
+        (The task run that stands for a subflow is queued, and the new run refers to it.)
+        """
         ...
 
     def transition(self, run_id: UUID, state: State) -> Verdict:

@@ -20,7 +20,7 @@ from flows.sdk.memory import MemoryRecorder
 from flows.sdk.options import key_of
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
-from flows.sdk.states import Pending, Running, State
+from flows.sdk.states import Failed, Pending, Running, State
 from flows.sdk.steps import Steps, Wait
 from flows.sdk.task_engine import edges
 from flows.sdk.task_run import TaskRun
@@ -60,8 +60,11 @@ def _as_subflow(
     except UpstreamTaskError as error:
         return stand_in.enter(Pending(name="NotReady", message=str(error)))
     stand_in.enter(Running())
-    parent.recorder.flush()  # the new run refers to the task run
-    engine = _engine(flow, resolved(values), parent.recorder, parent.run, stand_in)
+    try:
+        engine = _engine(flow, resolved(values), parent.recorder, parent.run, stand_in)
+    except Exception as error:
+        stand_in.enter(Failed(message=f"The subflow could not begin: {error}", data=error))
+        raise
     try:
         return (yield from engine.steps())
     finally:

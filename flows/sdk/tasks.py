@@ -9,7 +9,7 @@ from flows.sdk import logs
 from flows.sdk.context import FlowRunContext, current_flow
 from flows.sdk.futures import FutureList, TaskFuture
 from flows.sdk.inputs import Unmapped, resolved
-from flows.sdk.options import checked_retries, described, key_of
+from flows.sdk.options import checked_function, checked_retries, described, key_of
 from flows.sdk.states import State
 from flows.sdk.steps import drive, drive_async, run_coroutine
 from flows.sdk.task_engine import TaskCall
@@ -35,6 +35,7 @@ class Task(Generic[P, R]):
         retry_delay_seconds: float = 0,
         log_prints: bool | None = None,
     ) -> None:
+        checked_function(fn, "task")
         checked_retries(retries, retry_delay_seconds)
         update_wrapper(self, fn)
         self.fn = fn

@@ -186,13 +186,42 @@ def strike_a_callback() -> None:
     asyncio.get_running_loop().call_soon(raise_signal)
 
 
-def strike_the_selector() -> None:
-    """Let a real signal hit the event loop while it waits for something to happen."""
+def strike_soon() -> None:
+    """Let a real signal hit the main thread while it waits."""
     signal.signal(signal.SIGALRM, raise_signal)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 
-@pytest.mark.parametrize("strike", [strike_a_callback, strike_the_selector])
+def test_termination_reaches_a_flow_that_waits_for_a_task() -> None:
+    recorder = Answering()
+    gate = threading.Event()
+    hold = task(lambda: gate.wait(10), name="hold")
+
+    @flow
+    def work() -> None:
+        strike_soon()
+        hold.submit().result()
+
+    try:
+        assert run(work, recorder).is_cancelled()
+    finally:
+        gate.set()
+    assert recorder.states_of("hold") == ["Pending", "Running", "Cancelled"]
+
+
+def test_termination_reaches_a_flow_that_waits_for_its_next_try() -> None:
+    recorder = Answering()
+
+    @flow(retries=1, retry_delay_seconds=30)
+    def work() -> None:
+        strike_soon()
+        raise ConnectionError
+
+    assert run(work, recorder).is_cancelled()
+    assert recorder.proposed == ["Running", "AwaitingRetry", "Cancelled"]
+
+
+@pytest.mark.parametrize("strike", [strike_a_callback, strike_soon])
 def test_termination_reaches_an_async_flow_that_waits(strike: Callable[[], None]) -> None:
     recorder = Answering()
     cleaned: list[str] = []

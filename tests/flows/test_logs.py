@@ -1,6 +1,7 @@
 """Logs of runs."""
 
 import logging
+import logging.config
 
 import pytest
 
@@ -99,6 +100,54 @@ def test_prints_to_a_file_are_not_logged(
     flow(lambda: print("trouble", file=sys.stderr), name="work", log_prints=True)()
     assert capsys.readouterr().err == "trouble\n"
     assert "trouble" not in messages(recorder)
+
+
+def test_user_code_that_sets_up_logging_does_not_cut_off_the_log(recorder: MemoryRecorder) -> None:
+    logger = logging.getLogger("flows")
+    before = logger.level
+
+    @flow
+    def work() -> None:
+        logging.config.dictConfig({"version": 1, "loggers": {"flows": {"level": "ERROR"}}})
+        logger.setLevel(logging.NOTSET)
+        get_run_logger().info("still here")
+
+    try:
+        work()
+    finally:
+        logger.setLevel(before)
+        for name in logging.root.manager.loggerDict:
+            logging.getLogger(name).disabled = False
+    assert "still here" in messages(recorder)
+
+
+def test_the_level_of_the_logger_flows_decides(recorder: MemoryRecorder) -> None:
+    logger = logging.getLogger("flows")
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        flow(lambda: get_run_logger().debug("in detail"), name="work")()
+    finally:
+        logger.setLevel(before)
+    assert "in detail" in messages(recorder)
+
+
+def test_debug_lines_are_left_out_by_default(recorder: MemoryRecorder) -> None:
+    flow(lambda: get_run_logger().debug("in detail"), name="work")()
+    assert "in detail" not in messages(recorder)
+
+
+def test_an_exception_is_logged_with_its_traceback(recorder: MemoryRecorder) -> None:
+    @flow
+    def work() -> None:
+        try:
+            raise KeyError("year")
+        except KeyError:
+            get_run_logger().exception("not in the table")
+
+    work()
+    text = messages(recorder)[0]
+    assert text.startswith("not in the table\nTraceback") and text.endswith("KeyError: 'year'")
 
 
 def test_there_is_no_run_logger_outside_runs() -> None:

@@ -33,6 +33,14 @@ def test_the_task_run_of_a_failed_subflow_fails(recorder: MemoryRecorder) -> Non
     assert recorder.states_of("parent") == ["Running", "Failed"]
 
 
+def test_a_subflow_that_cannot_begin_fails_its_task_run(recorder: MemoryRecorder) -> None:
+    nameless = child.with_options(flow_run_name="{year}")
+    with pytest.raises(ValueError, match="cannot be filled in"):
+        flow(lambda: nameless(1), name="parent")()
+    assert [event.state.name for event in recorder.task_events] == ["Pending", "Running", "Failed"]
+    assert len(recorder.flow_runs) == 1
+
+
 def test_a_failed_subflow_may_be_caught(recorder: MemoryRecorder) -> None:
     broken = flow(lambda: 1 // 0, name="broken")
     assert flow(lambda: broken(return_state=True).name, name="parent")() == "Failed"

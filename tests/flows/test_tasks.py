@@ -149,6 +149,12 @@ def test_sys_exit_in_a_task_crashes_it_and_the_flow(recorder: MemoryRecorder) ->
     assert recorder.states_of("work") == ["Running", "Crashed"]
 
 
+@pytest.mark.parametrize("thing", ["double", 3])
+def test_a_decorator_before_something_else_says_how_it_is_written(thing: object) -> None:
+    with pytest.raises(TypeError, match=r'@task\(name="\.\.\."\); it was given'):
+        task(thing)
+
+
 @pytest.mark.parametrize("options", [{"retries": -1}, {"retry_delay_seconds": -0.5}])
 def test_negative_retries_and_delays_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be 0 or more"):
