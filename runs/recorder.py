@@ -167,6 +167,9 @@ class DatabaseRecorder:
             except Aborted as aborted:
                 self._abort(aborted)
                 raise
+            except BaseException:  # a signal reached this thread: the items are written next time
+                self._put_back(items)
+                raise
             self._note_durable(len(items))
         return result
 
@@ -176,6 +179,10 @@ class DatabaseRecorder:
             items = [self._queue.popleft() for _ in range(count)]
             self._changed.notify_all()
         return items
+
+    def _put_back(self, items: list[Item]) -> None:
+        with self._changed:
+            self._queue.extendleft(reversed(items))
 
     def _note_durable(self, count: int) -> None:
         with self._changed:

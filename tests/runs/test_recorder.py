@@ -158,3 +158,21 @@ def test_the_version_that_pages_watch_grows_with_each_batch(run: FlowRun, record
     recorder.flush()
     changed = TaskRun.objects.filter(flow_run=run, version__gt=seen)
     assert [task_run.dynamic_key for task_run in changed] == ["1"]
+
+
+def test_a_signal_in_the_middle_of_a_write_loses_nothing(
+    run: FlowRun, recorder: DatabaseRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Signal(BaseException):
+        pass
+
+    def interrupted(tx: object, run_id: object, state: State) -> None:
+        raise Signal
+
+    recorder.task_event(event(run, Completed()))
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "_propose", interrupted)
+        with pytest.raises(Signal):
+            recorder.transition(run.id, Completed())
+    recorder.flush()
+    assert TaskRun.objects.filter(flow_run=run).count() == 1
