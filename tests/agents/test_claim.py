@@ -171,14 +171,15 @@ def two_sessions(transactional_db: None) -> Iterator[tuple[PsycopgSession, Psyco
 def test_two_agents_that_claim_at_once_get_different_runs(
     two_sessions: tuple[PsycopgSession, PsycopgSession],
 ) -> None:
+    """The first claim, not yet committed, keeps nothing from the second but its own run."""
     one, two = two_sessions
     identity = Identity(name="agent", queue_ids=())
     beat(one, identity)
-    deployment = make_deployment()
-    names = {make_run(deployment).name, make_run(deployment).name}
-    queue_ids = [deployment.work_queue_id]
+    queues = [make_queue("one"), make_queue("two")]
+    names = {make_run(make_deployment(queue.name, queue=queue)).name for queue in queues}
+    queue_ids = [queue.id for queue in queues]
 
-    with one.transaction():  # the first claim is not committed when the second is made
+    with one.transaction():
         first = claim(one, identity.id, queue_ids)
         second = claim(two, identity.id, queue_ids)
 
