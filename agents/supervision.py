@@ -90,7 +90,7 @@ class Supervision:
         """Look after the lease. `now` is monotonic, in seconds."""
         try:
             lease = self._lease(now)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             # The horse goes on: no reaper ends a lease that it could not watch either.
             logger.warning("PostgreSQL does not answer, run %s goes on: %s", self._name, _first_line(error))
             return

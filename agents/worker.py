@@ -5,6 +5,7 @@ happens to PostgreSQL, it waits and tries again. It executes one run at a time, 
 """
 
 import logging
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -50,7 +51,7 @@ def connect(timeout: float) -> "redis.Redis":
     )
 
 
-class Agent(Worker):
+class AgentWorker(Worker):
     """Serves work queues. `serve` is the loop, `take_one` and `listen` its two steps.
 
     RQ's own `work` is not used: it stops when Redis is slow, and does not start without it.
@@ -63,7 +64,7 @@ class Agent(Worker):
         self._waiting = False
         self._force_stop = False
         self._stop_asked_at = 0.0
-        self._claim_in_doubt = False
+        self._claim_in_doubt = True
         self._database_wait = 0.0
         self._beat_at = self._presence_at = 0.0
         self._identity = identity
@@ -86,30 +87,41 @@ class Agent(Worker):
         signal.signal(signal.SIGINT, self.request_stop)
         signal.signal(signal.SIGTERM, self.request_stop)
         self.birth_date = now()
+        self.beat()
+        self._forget_dead_workers()
         logger.info("Agent %s serves %s", self.name, ", ".join(self.queue_names()))
         try:
             while not self._stop_requested:
                 self.beat()
-                found = self.take_one() or self.listen(blocking=not burst)
-                if burst and not found:
+                if not self._step(blocking=not burst) and burst:
                     break
         except StopRequested:
             pass
         finally:
             self._leave()
 
-    def take_one(self) -> bool:
-        """Claim the best due run and see it to its end; False if there was none to claim."""
+    def _step(self, blocking: bool) -> bool:
+        """Do one thing, if there is one to do; False if there was none."""
         try:
-            if self._claim_in_doubt:
-                release(self._session, self._identity.id)
-                self._claim_in_doubt = False
-            claimed = claim(self._session, self._identity.id, self._identity.queue_ids)
-        except psycopg.OperationalError as error:
+            found = self.take_one()
+        except psycopg.Error as error:
             self._claim_in_doubt = True
             self._wait_for_database(error)
-            return False
+            return True
         self._database_wait = 0.0
+        return found or self.listen(blocking)
+
+    def take_one(self) -> bool:
+        """Claim the best due run and see it to its end; False if there was none to claim.
+
+        Raises psycopg.Error. Whether something was claimed, and whether the agent has a row, is then
+        unknown, as it is at the start: the next call first makes sure of both.
+        """
+        if self._claim_in_doubt:
+            registry.beat(self._session, self._identity)
+            release(self._session, self._identity.id)
+            self._claim_in_doubt = False
+        claimed = claim(self._session, self._identity.id, self._identity.queue_ids)
         if claimed is None:
             return False
         self._execute(claimed)
@@ -150,20 +162,26 @@ class Agent(Worker):
         run = claimed.run
         logger.info("Run %s of %s: attempt %d", run.name, run.flow_name, run.attempt)
         try:
-            pid = horse.fork(claimed, self._conninfo, self._session)
+            supervision = self._start(claimed)
         except OSError as error:
             crashed = Crashed(message=f"The agent could not start a process: {error}.")
             transition(self._session, run.id, crashed, attempt=run.attempt)
             return
-        supervision = Supervision(
-            self._session, claimed, pid, grace_seconds=settings.PORTAL_CANCEL_GRACE_SECONDS
-        )
         self._state = WorkerStatus.BUSY
         announce.publish(
             announce.RunChanged(run.id, claimed.workspace_id, claimed.version, "PENDING", "Pending")
         )
         supervision.run(every_tick=self.beat, stopping=lambda: self._force_stop)
         self._state = WorkerStatus.IDLE
+
+    def _start(self, claimed: Claimed) -> Supervision:
+        pid = horse.fork(claimed, self._conninfo, self._session)
+        try:
+            return Supervision(self._session, claimed, pid, settings.PORTAL_CANCEL_GRACE_SECONDS)
+        except OSError:  # no room for its guard: better no process than one that nobody watches
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     # Signs of life
 
@@ -174,7 +192,7 @@ class Agent(Worker):
             self._beat_at = moment + BEAT_SECONDS
             try:
                 registry.beat(self._session, self._identity)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 logger.debug("Could not beat in PostgreSQL: %s", error)
         if moment >= self._presence_at:
             self._presence_at = moment + PRESENCE_SECONDS
@@ -192,6 +210,14 @@ class Agent(Worker):
             pipeline.expire(self.key, self.worker_ttl + 60)
             pipeline.execute()
 
+    def _forget_dead_workers(self) -> None:
+        """Take workers that were killed off RQ's lists; their own records have expired."""
+        try:
+            for queue in self.queues:
+                worker_registration.clean_worker_registry(queue)
+        except redis.RedisError as error:
+            logger.debug("Could not clean RQ's lists of workers: %s", error)
+
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """RQ's tick while it watches a job that is not a ring."""
         if self._force_stop:
@@ -206,7 +232,7 @@ class Agent(Worker):
                 worker_registration.unregister(self, pipeline)
                 pipeline.delete(self.key)
                 pipeline.execute()
-        except (psycopg.OperationalError, redis.RedisError) as error:
+        except (psycopg.Error, redis.RedisError) as error:
             logger.debug("Could not sign off: %s", error)
         self._session.close()
         logger.info("Agent %s stopped", self.name)
@@ -244,9 +270,11 @@ class Agent(Worker):
         with self._interruptible():
             time.sleep(seconds)
 
-    def _wait_for_database(self, error: psycopg.OperationalError) -> None:
+    def _wait_for_database(self, error: psycopg.Error) -> None:
         self._database_wait = min(self._database_wait * 2 or 0.25, LONGEST_DATABASE_WAIT)
-        logger.warning("PostgreSQL does not answer, trying again in %.1f s: %s", self._database_wait, error)
+        away = isinstance(error, psycopg.OperationalError)
+        trouble = "does not answer" if away else "refuses to answer"
+        logger.warning("PostgreSQL %s, trying again in %.1f s: %s", trouble, self._database_wait, error)
         self._sleep(self._database_wait)
 
     # RQ's seams

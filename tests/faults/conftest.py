@@ -28,10 +28,12 @@ class Stage:
     def __init__(self, stack: RunningStack) -> None:
         self.stack = stack
         self.folder = stack.folder
+        self.agents: list[Child] = []
 
     def agent(self, *arguments: str, **environment: str) -> Child:
         """An agent of the default queue that is ready for work."""
         agent = self.stack.start("rqworker", "default", *arguments, env=environment)
+        self.agents.append(agent)
         agent.wait_for(" serves ")
         return agent
 
@@ -71,7 +73,11 @@ class Stage:
             run.refresh_from_db()
             return run.state_type in TERMINAL
 
-        wait_until(over, timeout, what=f"{run.name} ends")
+        try:
+            wait_until(over, timeout, what=f"{run.name} ends")
+        except AssertionError as error:
+            said = "\n".join(agent.output for agent in self.agents)
+            raise AssertionError(f"{error}; it is {run.state_name}. The agents said:\n{said}") from None
         return run
 
 

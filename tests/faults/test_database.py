@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from django.db import connection
 
+from agents import doorbell
+from agents.models import Agent
 from tests.faults.conftest import Stage
 
 pytestmark = pytest.mark.processes
@@ -49,7 +51,10 @@ def test_a_horse_that_dies_during_an_outage_crashes_its_run_after_it(stage: Stag
 
 def test_an_idle_agent_waits_for_the_database(stage: Stage) -> None:
     agent = stage.agent()
+    queue_id = stage.deployment("quick").work_queue_id
+    doorbell.rq_queue(queue_id)  # read its name while that can be read
     with outage():
+        doorbell.ring(queue_id)
         agent.wait_for("PostgreSQL does not answer, trying again")
     assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
 
@@ -59,3 +64,10 @@ def test_an_agent_starts_before_the_database(stage: Stage) -> None:
         agent = stage.stack.start("rqworker", "default")
         agent.wait_for("PostgreSQL does not answer, trying again")
     assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
+
+
+def test_an_agent_whose_row_was_deleted_writes_it_again(stage: Stage) -> None:
+    stage.agent()
+    Agent.objects.all().delete()
+    assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
+    assert Agent.objects.count() == 1

@@ -15,7 +15,7 @@ from django.db import OperationalError, connections
 from agents import doorbell, registry
 from agents.models import WorkQueue
 from agents.warmth import PreloadError, warm_up
-from agents.worker import Agent
+from agents.worker import AgentWorker
 from flows.sdk.ids import uuid7
 from runs.session import conninfo_of_django
 
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             warm_up(settings.AGENT_PRELOAD)
         except PreloadError as error:
             raise CommandError(str(error)) from None
-        Agent(ring_lists, identity, conninfo).serve(burst=options["burst"])
+        AgentWorker(ring_lists, identity, conninfo).serve(burst=options["burst"])
 
 
 def _set_log_level(verbosity: int) -> None:
