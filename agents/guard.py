@@ -3,6 +3,7 @@
 Two nets. `die_with_parent` lets the kernel kill the horse as soon as its parent is gone. A `Guard` is a
 tiny shell in the horse's process group that reads from a pipe whose other end only the parent holds:
 at end of file it kills the whole group, so children of the horse die too. Neither needs the parent's help.
+A process that leaves the group on purpose (setsid, as daemons do) is out of reach.
 """
 
 import contextlib

@@ -302,6 +302,11 @@ class AgentWorker(Worker):
             return Job.fetch(job_id, connection=self.connection, serializer=self.serializer), queue
         except NoSuchJobError:
             return None  # a ring that expired; the loop claims anyway
+        except redis.RedisError:
+            raise
+        except Exception as error:  # whoever can write to Redis must not be able to end agents
+            logger.warning("Dropped job %s of %s, which cannot be read: %s", job_id, key, error)
+            return None
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """RQ's fork, for a job that is not a ring."""

@@ -27,7 +27,7 @@ def test_nothing_of_a_run_survives_its_agent(stage: Stage) -> None:
     wait_until(lambda: not any(map(is_alive, processes)), timeout=2, what="horse and child are gone")
 
 
-def test_the_run_of_a_killed_agent_crashes_within_ten_seconds(stage: Stage) -> None:
+def test_the_run_of_a_killed_agent_crashes_and_its_attempt_is_refused(stage: Stage) -> None:
     stage.stack.start("scheduler")
     agent = stage.agent()
     run = stage.create("hold")

@@ -79,6 +79,15 @@ def test_a_job_that_is_no_ring_is_executed_by_rq(stage: Stage) -> None:
     assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
 
 
+def test_garbage_in_a_ring_list_is_dropped(stage: Stage) -> None:
+    agent = stage.agent()
+    connection = doorbell.connection()
+    connection.hset("rq:job:garbage", mapping={"created_at": "never", "data": b"\x80"})
+    connection.rpush(f"rq:queue:{RING_LIST}", "garbage", "no-such-job")
+    agent.wait_for("Dropped job garbage")
+    assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
+
+
 def test_rings_leave_nothing_behind(stage: Stage) -> None:
     stage.agent()
     stage.ended(stage.create("quick"))
