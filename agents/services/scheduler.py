@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from dataclasses import asdict
 
 from agents.models import ServiceStatus
@@ -50,8 +51,9 @@ class Scheduler:
     def stop(self) -> None:
         """Stop all loops; each finishes the step that it is in, if that takes less than 10 s."""
         self._stop.set()
+        deadline = time.monotonic() + PATIENCE
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def report(self) -> None:
         """Write the outcome of every loop, in one statement."""
