@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Max, Q
 
 from agents.models import Agent, ServiceStatus, WorkQueue
@@ -192,7 +193,9 @@ def _picked(run: FlowRun) -> Reason:
 
 
 def _cancelling(run: FlowRun) -> Reason:
-    text = f"It was asked to stop at {_moment(run.state_timestamp)}. After a grace time it is killed."
+    grace = settings.PORTAL_CANCEL_GRACE_SECONDS
+    asked = _moment(run.state_timestamp)
+    text = f"It was asked to stop at {asked}, and is killed if it still runs {grace:g} s later."
     return _reason("cancelling", text, _link("flow_run", run.id), since=run.state_timestamp)
 
 

@@ -45,7 +45,7 @@ class Outages:
             if what in self._since:
                 return
             self._since[what] = time.monotonic()
-        text = str(error).strip() or repr(error)
+        text = str(error).strip().partition("\n")[0] or repr(error)
         trace = None if expected else error
         logger.warning("%s: %s. Trying again until it works.", what, text, exc_info=trace)
 

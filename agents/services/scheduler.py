@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from dataclasses import asdict
 
 from agents.models import ServiceStatus
@@ -19,7 +20,7 @@ PATIENCE = 10.0
 
 
 class Scheduler:
-    """Runs the loops until stopped, and reports how they are doing."""
+    """Runs the loops from `start` to `stop`, and reports how they are doing."""
 
     def __init__(self) -> None:
         self._outages = Outages()
@@ -32,22 +33,27 @@ class Scheduler:
             self._loop("reap", Reaper().step, every=1),
             self._loop("house", keep_house, every=3600),
         ]
+        report = self._loop("report", lambda now: self.report(), REPORT_EVERY)
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=loop.run, args=[self._stop], name=loop.name, daemon=True)
+            for loop in [*self.loops, report]
+        ]
 
     def _loop(self, name: str, step: Step, every: float) -> Loop:
         return Loop(name, step, every, self._outages)
 
-    def run(self, stop: threading.Event) -> None:
-        """Run until `stop` is set. Each loop then finishes the step it is in."""
-        report = Loop("report", lambda now: self.report(), REPORT_EVERY, self._outages)
-        threads = [
-            threading.Thread(target=loop.run, args=[stop], name=loop.name, daemon=True)
-            for loop in [*self.loops, report]
-        ]
-        for thread in threads:
+    def start(self) -> None:
+        """Start a thread for each loop."""
+        for thread in self._threads:
             thread.start()
-        stop.wait()
-        for thread in threads:
-            thread.join(PATIENCE)
+
+    def stop(self) -> None:
+        """Stop all loops; each finishes the step that it is in, if that takes less than 10 s."""
+        self._stop.set()
+        deadline = time.monotonic() + PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def report(self) -> None:
         """Write the outcome of every loop, in one statement."""

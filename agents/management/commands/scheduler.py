@@ -1,13 +1,13 @@
 """`manage.py scheduler`: schedules become runs, due runs are rung for, dead agents are noticed."""
 
 import signal
-import threading
-from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from agents.services.scheduler import Scheduler
+
+ENDING = {signal.SIGTERM, signal.SIGINT}
 
 
 class Command(BaseCommand):
@@ -18,15 +18,13 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
-
-        def ask_to_stop(number: int, frame: FrameType | None) -> None:
-            stop.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, ask_to_stop)
+        # Waited for, not handled: a handler that sets an event deadlocks on the event's own lock when
+        # a second signal interrupts it. The threads inherit the mask.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         scheduler = Scheduler()
+        scheduler.start()
         names = ", ".join(loop.name for loop in scheduler.loops)
         self.stdout.write(f"Scheduler started. Loops: {names}.")
-        scheduler.run(stop)
+        signal.sigwait(ENDING)
+        scheduler.stop()
         self.stdout.write("Scheduler stopped.")
