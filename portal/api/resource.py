@@ -37,6 +37,10 @@ class Resource(GenericViewSet[Any]):
         found: QuerySet[Any] = self.model.objects.for_actor(actor_of(self.request))
         return found
 
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filters are for lists: a detail is asked for by its id alone."""
+        return super().filter_queryset(queryset) if self.action == "list" else queryset
+
     def list(self, request: Request) -> Response:
         rows = self.paginate_queryset(self.filter_queryset(self.get_queryset()).values(*self.columns))
         return self.get_paginated_response(self.shape(rows or []))
