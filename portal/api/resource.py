@@ -19,8 +19,8 @@ Row = dict[str, Any]
 Rows = list[Row]  # within a viewset, `list` is the action
 
 
-class Resource(GenericViewSet[Any]):
-    """One kind of object. Lists and details read `columns` and give the rows to `shape`.
+class Listed(GenericViewSet[Any]):
+    """One kind of object, in lists. They read `columns` and give the rows to `shape`.
 
     Rows are dicts: building model instances and serializers doubles the cost of a page.
     """
@@ -45,6 +45,14 @@ class Resource(GenericViewSet[Any]):
         rows = self.paginate_queryset(self.filter_queryset(self.get_queryset()).values(*self.columns))
         return self.get_paginated_response(self.shape(rows or []))
 
+    def shape(self, rows: Rows) -> Rows:
+        """The rows under the names that clients know."""
+        return rows
+
+
+class Resource(Listed):
+    """One kind of object, in lists and by id."""
+
     def retrieve(self, request: Request, pk: str) -> Response:
         return Response(self.as_json(pk))
 
@@ -54,10 +62,6 @@ class Resource(GenericViewSet[Any]):
         if row is None:
             raise NotFound(f"There is no {self.model._meta.verbose_name} {pk}, or you may not see it.")
         return self.shape([row])[0]
-
-    def shape(self, rows: Rows) -> Rows:
-        """The rows under the names that clients know."""
-        return rows
 
 
 def read(serializer: type[Serializer[Any]], request: Request) -> Row:

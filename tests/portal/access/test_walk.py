@@ -103,6 +103,16 @@ def test_the_api_tells_strangers_to_authenticate(method: str) -> None:
             assert answer["WWW-Authenticate"], path
 
 
+@pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
+def test_no_path_of_the_api_breaks(editor: Caller, method: str) -> None:
+    client = Client(headers={"authorization": f"Bearer {editor.token}"})
+    answers = {
+        path: getattr(client, method)(path).status_code for path in paths() if path.startswith("/api/")
+    }
+
+    assert {path: status for path, status in answers.items() if status >= 500} == {}
+
+
 def test_another_workspace_is_not_there(
     foreigner: Caller, deployment: Deployment, new_run: Callable[..., FlowRun]
 ) -> None:
