@@ -27,8 +27,9 @@ from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
 from portal.api.flow_runs import flow_run_as_json
 from portal.api.resource import Resource, Row, Rows, read
 from portal.api.schedules import ScheduleInput, schedule_as_json, spec_from
-from runs.create import create_flow_run
+from runs.create import NewRun, insert_runs
 from runs.models import FlowRun
+from runs.session import DjangoSession
 
 COLUMNS = (
     "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
@@ -159,24 +160,22 @@ class Deployments(Resource):
         """
         deployment: Deployment = self.get_object()
         body = read(RunInput, request)
-        key = body.get("idempotency_key") or None
-        earlier = FlowRun.objects.filter(deployment=deployment, idempotency_key=key).first() if key else None
-        if earlier is not None:
-            return Response(_flow_run(earlier.id))
         parameters = body.get("parameters", {})
         errors = validate(deployment.parameter_openapi_schema, {**deployment.parameters, **parameters})
         if errors:
             raise Conflict(errors, detail=f"The parameters do not fit the flow '{deployment.flow.name}'.")
-        run = create_flow_run(
+        new = NewRun.of(
             deployment,
             parameters=parameters,
             name=body.get("name") or None,
             scheduled_time=(body.get("state", {}).get("state_details") or {}).get("scheduled_time"),
             tags=body.get("tags", ()),
-            idempotency_key=key,
+            idempotency_key=body.get("idempotency_key") or None,
             created_by=created_by(request),
         )
-        return Response(_flow_run(run.id), status=201)
+        if insert_runs(DjangoSession(), [new]):
+            return Response(_flow_run(id=new.id), status=201)
+        return Response(_flow_run(deployment=deployment, idempotency_key=new.idempotency_key))
 
 
 _PASSED_ON = (
@@ -212,8 +211,8 @@ def _queue_of(workspace: Workspace, body: Row) -> UUID:
         raise InvalidInput([FieldError("work_queue_name", str(error))]) from error
 
 
-def _flow_run(run_id: UUID) -> Row:
-    return flow_run_as_json(FlowRun.objects.values(*FLOW_RUN_COLUMNS).get(id=run_id))
+def _flow_run(**lookup: Any) -> Row:
+    return flow_run_as_json(FlowRun.objects.values(*FLOW_RUN_COLUMNS).get(**lookup))
 
 
 def _schedules_of(deployment_ids: list[UUID]) -> Mapping[UUID, list[Row]]:

@@ -1,20 +1,16 @@
 """Log lines of a flow run, oldest first."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 import django_filters
 from django.db.models import Q, QuerySet
-from rest_framework.request import Request
-from rest_framework.response import Response
 
 from flows.catalog.parameters import FieldError
 from portal.api.errors import InvalidInput
 from portal.api.filters import UUIDInFilter
-from portal.api.of_run import run_asked_for
-from portal.api.resource import Resource
+from portal.api.of_run import OfRun
 from runs.logs import of_run
 from runs.models import Log
 
@@ -47,20 +43,15 @@ def _as_uuid(text: str) -> UUID | None:
         return None
 
 
-class Logs(Resource):
+class Logs(OfRun):
     """`/api/logs`"""
 
     model = Log
     columns = ("id", "timestamp", "flow_run_id", "task_run_id", "level", "name", "message")
     filterset_class = LogFilter
     ordering = "timestamp"
-    ordering_fields: ClassVar[tuple[str, ...]] = ("timestamp",)
+    ordering_fields = ("timestamp",)
     max_limit = 1000
-    roles: ClassVar[Mapping[str, Any]] = {}
-
-    def list(self, request: Request) -> Response:
-        self.run = run_asked_for(request)
-        return super().list(request)
 
     def get_queryset(self) -> QuerySet[Any]:
         return of_run(self.run)

@@ -1,14 +1,32 @@
-"""Resources that are asked for by run: `?flow_run=<id>` is required."""
+"""Lists that are asked for by run: `?flow_run=<id>` is required."""
 
+from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from flows.catalog.parameters import FieldError
 from portal.access.actors import actor_of
 from portal.api.errors import InvalidInput
+from portal.api.resource import Listed
 from runs.models import FlowRun
+
+
+class OfRun(Listed):
+    """What belongs to one flow run."""
+
+    run: FlowRun
+
+    def list(self, request: Request) -> Response:
+        self.run = run_asked_for(request)
+        return super().list(request)
+
+    def get_queryset(self) -> QuerySet[Any]:
+        found = super().get_queryset()
+        return found.filter(flow_run=self.run) if self.action == "list" else found
 
 
 def run_asked_for(request: Request) -> FlowRun:

@@ -19,8 +19,8 @@ Row = dict[str, Any]
 Rows = list[Row]  # within a viewset, `list` is the action
 
 
-class Resource(GenericViewSet[Any]):
-    """One kind of object. Lists and details read `columns` and give the rows to `shape`.
+class Listed(GenericViewSet[Any]):
+    """One kind of object, in lists. They read `columns` and give the rows to `shape`.
 
     Rows are dicts: building model instances and serializers doubles the cost of a page.
     """
@@ -37,9 +37,21 @@ class Resource(GenericViewSet[Any]):
         found: QuerySet[Any] = self.model.objects.for_actor(actor_of(self.request))
         return found
 
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filters are for lists: a detail is asked for by its id alone."""
+        return super().filter_queryset(queryset) if self.action == "list" else queryset
+
     def list(self, request: Request) -> Response:
         rows = self.paginate_queryset(self.filter_queryset(self.get_queryset()).values(*self.columns))
         return self.get_paginated_response(self.shape(rows or []))
+
+    def shape(self, rows: Rows) -> Rows:
+        """The rows under the names that clients know."""
+        return rows
+
+
+class Resource(Listed):
+    """One kind of object, in lists and by id."""
 
     def retrieve(self, request: Request, pk: str) -> Response:
         return Response(self.as_json(pk))
@@ -50,10 +62,6 @@ class Resource(GenericViewSet[Any]):
         if row is None:
             raise NotFound(f"There is no {self.model._meta.verbose_name} {pk}, or you may not see it.")
         return self.shape([row])[0]
-
-    def shape(self, rows: Rows) -> Rows:
-        """The rows under the names that clients know."""
-        return rows
 
 
 def read(serializer: type[Serializer[Any]], request: Request) -> Row:

@@ -1,15 +1,10 @@
 """Task runs of a flow run, in the order in which they were made."""
 
-from typing import Any
-
 import django_filters
-from django.db.models import QuerySet
-from rest_framework.request import Request
-from rest_framework.response import Response
 
 from portal.api.fields import state_of
 from portal.api.filters import ChoiceInFilter, TagsFilter
-from portal.api.of_run import run_asked_for
+from portal.api.of_run import OfRun
 from portal.api.resource import Resource, Rows
 from runs.models import TaskRun
 from runs.models.flow_run import StateType
@@ -28,7 +23,7 @@ class TaskRunFilter(django_filters.FilterSet):
     tags = TagsFilter()
 
 
-class TaskRuns(Resource):
+class TaskRuns(OfRun, Resource):
     """`/api/task_runs`"""
 
     model = TaskRun
@@ -37,14 +32,6 @@ class TaskRuns(Resource):
     ordering = "id"
     ordering_fields = ("id",)
     max_limit = 1000
-
-    def list(self, request: Request) -> Response:
-        self.run = run_asked_for(request)
-        return super().list(request)
-
-    def get_queryset(self) -> QuerySet[Any]:
-        found = super().get_queryset()
-        return found.filter(flow_run=self.run) if self.action == "list" else found
 
     def shape(self, rows: Rows) -> Rows:
         return [{**row, "state": state_of(row)} for row in rows]

@@ -126,6 +126,20 @@ def test_a_role_elsewhere_does_not_count(workspace: Workspace, elsewhere: Worksp
     assert here.post("/api/flows/", {"name": "new"}).status_code == 403
 
 
+def test_a_login_counts_with_its_role_in_the_objects_workspace(
+    workspace: Workspace, elsewhere: Workspace, deployment: Any
+) -> None:
+    caller_as("editor", elsewhere, name="ada")
+    Membership.objects.create(user=get_user_model().objects.get(), workspace=workspace, role="viewer")
+    browser = Client()
+    browser.login(username="ada", password="secret")
+    path = f"/api/deployments/{deployment.id}"
+
+    assert browser.get(path).status_code == 200
+    body = {"parameters": {"year": 1962}}
+    assert browser.post(f"{path}/create_flow_run", body, content_type="application/json").status_code == 403
+
+
 def test_a_superuser_needs_no_membership(workspace: Workspace) -> None:
     root = get_user_model().objects.create_superuser("root")
     caller = Caller(create_token(root, workspace)[1], Client())

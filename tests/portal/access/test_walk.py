@@ -1,6 +1,5 @@
 """Every URL there is, as a stranger and as somebody from another workspace."""
 
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from flows.models import Deployment
-from runs.models import FlowRun
+from runs.models import Artifact, FlowRun, TaskRun
 from tests.portal.fixtures import Caller
 
 pytestmark = pytest.mark.django_db
@@ -24,9 +23,10 @@ OPEN = {
     "/api/ready",  # readiness: says which part is missing
     "/admin/login/",  # the way in
 }
+ANY_ID = str(uuid4())
 # What a pattern's parts may stand for.
 SAMPLES = [
-    (re.compile(r"\(\?P<pk>[^()]*(\([^()]*\)[^()]*)*\)(\{\d+\})?[^/$]*"), str(uuid4())),
+    (re.compile(r"\(\?P<pk>[^()]*(\([^()]*\)[^()]*)*\)(\{\d+\})?[^/$]*"), ANY_ID),
     (re.compile(r"\(\?P<\w+>[^()]*(\([^()]*\)[^()]*)*\)"), "sample"),
     (re.compile(r"<(uuid|path|str|slug|int)?:?\w+>"), "1"),
 ]
@@ -103,29 +103,55 @@ def test_the_api_tells_strangers_to_authenticate(method: str) -> None:
             assert answer["WWW-Authenticate"], path
 
 
-def test_another_workspace_is_not_there(
-    foreigner: Caller, deployment: Deployment, new_run: Callable[..., FlowRun]
-) -> None:
-    run = new_run()
-    queue = run.work_queue_id
-    reading = [
-        f"flows/{run.flow_id}", f"deployments/{deployment.id}", "deployments/name/weather-report/seattle",
-        f"flow_runs/{run.id}", f"flow_runs/{run.id}/states", f"work_queues/{queue}",
-        f"task_runs/?flow_run={run.id}", f"logs/?flow_run={run.id}", f"artifacts/?flow_run={run.id}",
-    ]  # fmt: skip
-    writing = [
-        f"deployments/{deployment.id}/create_flow_run", f"flow_runs/{run.id}/cancel",
-        f"flow_runs/{run.id}/set_state",
-    ]  # fmt: skip
-    body = {"state": {"type": "CANCELLED"}, "force": True, "parameters": {"year": 1962}}
+@pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
+def test_no_path_of_the_api_breaks(editor: Caller, method: str) -> None:
+    client = Client(headers={"authorization": f"Bearer {editor.token}"})
+    answers = {
+        path: getattr(client, method)(path).status_code for path in paths() if path.startswith("/api/")
+    }
 
-    answers = itertools.chain(
-        ((path, foreigner.get(f"/api/{path}")) for path in reading),
-        ((path, foreigner.post(f"/api/{path}", body)) for path in writing),
-    )
-    assert [(path, answer.status_code) for path, answer in answers if answer.status_code != 404] == []
+    assert {path: status for path, status in answers.items() if status >= 500} == {}
+
+
+def test_another_workspace_is_not_there(foreigner: Caller, new_run: Callable[..., FlowRun]) -> None:
+    run = new_run()
+    ids = ids_of(run)
+    body = {"state": {"type": "CANCELLED"}, "force": True, "parameters": {"year": 1962}}
+    details = [path for path in paths() if path.startswith("/api/") and ANY_ID in path]
+    own = [path.replace(ANY_ID, str(ids[path.split("/")[2]])) for path in details]
+
+    answers = {
+        path: (foreigner.get(path).status_code, foreigner.post(path, body).status_code) for path in own
+    }
+
+    assert len(own) >= 9
+    assert {path: got for path, got in answers.items() if not set(got) <= {404, 405} or 404 not in got} == {}
     run.refresh_from_db()
     assert (run.state_type, run.version) == ("SCHEDULED", 1)
+
+
+def ids_of(run: FlowRun) -> dict[str, Any]:
+    """An object of each resource of the API, by its name in paths. A new resource belongs here."""
+    now = run.created
+    task_run = TaskRun.objects.create(
+        flow_run=run, task_key="t", dynamic_key="0", name="t-0", created=now, state_type="RUNNING",
+        state_name="Running", state_timestamp=now,
+    )  # fmt: skip
+    artifact = Artifact.objects.create(workspace=run.workspace, flow_run=run, type="table", data=[])
+    return {
+        "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
+        "work_queues": run.work_queue_id, "task_runs": task_run.id, "artifacts": artifact.id,
+    }  # fmt: skip
+
+
+def test_what_is_asked_for_by_name_or_run_is_not_there(
+    foreigner: Caller, new_run: Callable[..., FlowRun]
+) -> None:
+    run = new_run()
+
+    assert foreigner.get("/api/deployments/name/weather-report/seattle").status_code == 404
+    for resource in ("task_runs", "logs", "artifacts"):
+        assert foreigner.get(f"/api/{resource}/", flow_run=run.id).status_code == 404
 
 
 @pytest.mark.parametrize("resource", ["flows", "deployments", "flow_runs", "work_queues"])

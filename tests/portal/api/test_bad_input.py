@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import redis
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -117,3 +118,14 @@ def test_no_body_of_create_flow_run_breaks_the_server(runnable: tuple[Caller, De
     answer = caller.post(f"/api/deployments/{deployment.id}/create_flow_run", body)
 
     assert answer.status_code in {200, 201, 400, 409, 422}, answer.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_away_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+
+    answer = Client().get("/api/flows/", headers={"authorization": "Bearer portal_x"})
+
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "2"

@@ -1,5 +1,6 @@
 """`deploy`, `runflow` and `token`, beside the database and over HTTP."""
 
+import signal
 import threading
 from collections.abc import Callable
 from io import StringIO
@@ -19,6 +20,7 @@ from runs.models import FlowRun
 from runs.session import DjangoSession
 from runs.transition import transition
 from tests.portal.fixtures import deployment_in
+from tests.processes import RunningStack
 
 FLOW = '''
 from flows import flow
@@ -224,3 +226,17 @@ def test_token_says_what_is_wrong(arguments: list[str], text: str) -> None:
 
     with pytest.raises(CommandError, match=text):
         manage("token", *arguments)
+
+
+@pytest.mark.processes
+def test_ctrl_c_stops_watching_but_not_the_run(stack: RunningStack) -> None:
+    deployment_in(Workspace.objects.get(name="default"))
+    watching = stack.start("runflow", "weather-report/seattle", "--param", "year=1962", "--watch")
+    watching.wait_for("waiting: No agent serves queue 'default'")
+
+    watching.signal(signal.SIGINT)
+
+    assert watching.wait() == 130
+    assert "The run goes on" in watching.output
+    assert "Traceback" not in watching.output
+    assert FlowRun.objects.get().state_type == "SCHEDULED"

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from flows.models import Deployment, Schedule
 from runs.models import FlowRun
@@ -119,6 +121,14 @@ def test_a_run_is_created(operator: Caller, deployment: Deployment) -> None:
     assert (run.name, run.parameters, run.tags) == ("first", {"year": 1962}, ["etl"])
     assert run.created_by["display_value"] == "operator-default"
     assert made.json()["state"]["type"] == "SCHEDULED"
+
+
+def test_creating_a_run_costs_five_statements(operator: Caller, deployment: Deployment) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        operator.post(f"/api/deployments/{deployment.id}/create_flow_run", {"parameters": {"year": 1962}})
+
+    statements = [each["sql"] for each in queries if "SAVEPOINT" not in each["sql"]]
+    assert len(statements) == 5  # token, role, deployment, insert, answer
 
 
 def test_a_run_is_created_for_later(operator: Caller, deployment: Deployment) -> None:
