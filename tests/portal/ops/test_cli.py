@@ -61,6 +61,14 @@ def test_a_placeholder_password_of_the_database_is_refused() -> None:
     assert "the password in DATABASE_URL is still a placeholder" in result.stderr
 
 
+def test_an_address_without_a_scheme_is_refused() -> None:
+    result = manage(
+        "migrate", DATABASE_URL="postgresql:///x", PORTAL_SECRET_KEY=KEY, PORTAL_URL="portal.example.org"
+    )
+
+    assert result.stderr.startswith("PORTAL_URL must look like https://portal.example.org")
+
+
 def test_a_placeholder_password_of_the_first_admin_is_refused(stack: RunningStack) -> None:
     result = stack.run("prepare", env={"PORTAL_ADMIN_PASSWORD": "changeme"})
 
