@@ -20,12 +20,13 @@ _stack = STACK or Stack(
 
 DEBUG = is_debug()
 SECRET_KEY = _stack.secret_key or secrets.token_urlsafe(50)
-PORTAL_URL = os.environ.get("PORTAL_URL", _stack.url).rstrip("/")
+PORTAL_URL = _stack.url
 _url = urlsplit(PORTAL_URL)
 ALLOWED_HOSTS = [_url.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"]
-CSRF_TRUSTED_ORIGINS = [PORTAL_URL]
+CSRF_TRUSTED_ORIGINS = [f"{_url.scheme}://{_url.netloc}"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _url.scheme == "https"
-SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_NAME = "portal_session"  # cookies know no ports: another project on localhost has its own
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if _url.scheme == "https" else 0
 APPEND_SLASH = False
 
 INSTALLED_APPS = [
@@ -83,6 +84,7 @@ def _database(url: str, pooled: bool) -> dict[str, Any]:
     config["CONN_MAX_AGE"] = 0
     config["CONN_HEALTH_CHECKS"] = True
     options = config.setdefault("OPTIONS", {})
+    options.setdefault("connect_timeout", 10)
     if pooled:
         options["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
     else:
@@ -112,6 +114,13 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True  # serves from the apps' folders: nothing to collect
+
+_VALIDATION = "django.contrib.auth.password_validation"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"{_VALIDATION}.UserAttributeSimilarityValidator"},
+    {"NAME": f"{_VALIDATION}.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": f"{_VALIDATION}.CommonPasswordValidator"},
+]
 
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "/"

@@ -9,8 +9,10 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
+LOG_MODE = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -22,6 +24,14 @@ def die_with_parent(death_signal: int, parent: int) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, death_signal)
     if os.getppid() != parent:
         os.kill(os.getpid(), death_signal)
+
+
+def become(user: str | None) -> dict[str, Any]:
+    """Arguments of `subprocess` that run a program as this system user; None is the caller."""
+    if user is None:
+        return {}
+    account = pwd.getpwnam(user)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
 def spawn(
@@ -38,8 +48,7 @@ def spawn(
     the thread that forks, not the process.
     """
     parent = os.getpid()
-    account = pwd.getpwnam(user) if user else None
-    output = log_file.open("ab") if log_file else subprocess.PIPE
+    output = os.open(log_file, LOG_MODE, 0o600) if log_file else subprocess.PIPE
     try:
         return subprocess.Popen(
             arguments,
@@ -47,15 +56,13 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
-            user=account.pw_uid if account else None,
-            group=account.pw_gid if account else None,
-            extra_groups=[] if account else None,
+            **become(user),
             start_new_session=True,
             preexec_fn=lambda: die_with_parent(death_signal, parent),
         )
     finally:
-        if not isinstance(output, int):
-            output.close()
+        if log_file:
+            os.close(output)
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, pause: float = 0.01) -> bool:

@@ -60,7 +60,7 @@ def find_stack() -> Stack | None:
         database_url=content["database_url"],
         redis_url=content["redis_url"],
         secret_key=content["secret_key"],
-        url=os.environ.get("PORTAL_URL", content["url"]),
+        url=public_url(content["url"]),
     )
 
 
@@ -74,8 +74,16 @@ def _stack_of_environment() -> Stack:
         database_url=database_url,
         redis_url=os.environ.get("REDIS_URL", "redis://localhost:6379/0"),
         secret_key=secret_key,
-        url=os.environ.get("PORTAL_URL", DEFAULT_URL),
+        url=public_url(DEFAULT_URL),
     )
+
+
+def public_url(default: str) -> str:
+    """`PORTAL_URL`, from which hosts, origins and secure cookies derive; `default` if it is not set."""
+    url = os.environ.get("PORTAL_URL") or default
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        raise StackError(f"PORTAL_URL must look like https://portal.example.org, and is {url!r}.")
+    return url.rstrip("/")
 
 
 def refuse_weak_secret_key(secret_key: str) -> None:

@@ -16,7 +16,14 @@ from portal.ops import ports
 from portal.ops.data_folder import DataFolder
 from portal.ops.embedded import Postgres, ServerError, Valkey
 from portal.ops.embedded.server import Server
-from portal.ops.stack import Stack, StackError, data_folder, refuse_placeholder, refuse_weak_secret_key
+from portal.ops.stack import (
+    Stack,
+    StackError,
+    data_folder,
+    public_url,
+    refuse_placeholder,
+    refuse_weak_secret_key,
+)
 from portal.ops.supervisor import Program, Supervisor
 
 HOST = "127.0.0.1"
@@ -128,8 +135,7 @@ class Up:
         secret_key = os.environ.get("PORTAL_SECRET_KEY") or self.folder.secret_key()
         refuse_weak_secret_key(secret_key)
         refuse_placeholder("PORTAL_ADMIN_PASSWORD", os.environ.get("PORTAL_ADMIN_PASSWORD", ""))
-        url = os.environ.get("PORTAL_URL", f"http://localhost:{self.port}")
-        return Stack(database_url, redis_url, secret_key, url)
+        return Stack(database_url, redis_url, secret_key, public_url(f"http://localhost:{self.port}"))
 
     def _environment(self, stack: Stack) -> dict[str, str]:
         return {

@@ -7,6 +7,7 @@ PostgreSQL refuses to run as root, so root runs it as another system user, who g
 
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -70,6 +71,7 @@ class Postgres(Server):
             refuse_closed_folders(self.binaries, user)
         if not (self.folder / "PG_VERSION").exists():
             self._make_cluster(user)
+        self._let_in()
         settings = {**self.options, "unix_socket_directories": str(self.folder)}
         return processes.spawn(
             [
@@ -104,8 +106,7 @@ class Postgres(Server):
         processes.remove_tree(draft)
         draft.mkdir(mode=0o700)
         if user is not None:
-            account = pwd.getpwnam(user)
-            os.chown(draft, account.pw_uid, account.pw_gid)
+            shutil.chown(draft, user)
         result = subprocess.run(
             [
                 str(self.binaries / "initdb"),
@@ -116,19 +117,20 @@ class Postgres(Server):
                 "--locale=C.UTF-8",
                 "--no-sync",
             ],
-            user=user,
-            group=pwd.getpwnam(user).pw_gid if user else None,
-            extra_groups=[] if user else None,
+            **processes.become(user),
             cwd="/",
             capture_output=True,
             text=True,
         )
         if result.returncode != 0:
             raise ServerError(f"PostgreSQL could not make its data in {draft}.\n{result.stderr.strip()}")
-        (draft / "pg_hba.conf").write_text("local all all peer map=owner\n")
-        owner = pwd.getpwuid(os.geteuid()).pw_name
-        (draft / "pg_ident.conf").write_text(f"owner {owner} {SUPERUSER}\n")
+        (draft / "pg_hba.conf").write_text("local all all peer map=callers\n")
         draft.rename(self.folder)
+
+    def _let_in(self) -> None:
+        """Let in whoever starts the server now: root may start what an ordinary user made."""
+        caller = pwd.getpwuid(os.geteuid()).pw_name
+        (self.folder / "pg_ident.conf").write_text(f'callers "{caller}" {SUPERUSER}\n')
 
 
 def refuse_closed_folders(path: Path, user: str) -> None:

@@ -88,7 +88,7 @@ class Server(ABC):
     def end_left_behind(self) -> None:
         """End a server whose owner was killed. Two servers on one folder would destroy the data."""
         pid = self.left_behind()
-        if pid is None or processes.working_folder(pid) != self.folder:
+        if pid is None or processes.working_folder(pid) != self.folder.resolve():
             return
         processes.end_stranger(pid, self.stop_signal, self.stop_timeout)
 

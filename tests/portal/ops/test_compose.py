@@ -139,6 +139,32 @@ def test_the_server_gets_ready(services: Services) -> None:
     wait_until(ready, 30)
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize(("name", "sign"), [("scheduler", "Scheduler started"), ("agent", "serves")])
+def test_the_other_processes_start(services: Services, name: str, sign: str) -> None:
+    process = services.start(name)
+
+    process.wait_for(sign, 30)
+
+    assert process.is_alive
+
+
+@pytest.mark.processes
+def test_a_flow_runs_on_them(services: Services) -> None:
+    (services.stack.folder / "hello.py").write_text(
+        "from flows import flow\n@flow\ndef hello(name: str) -> None:\n    print('hello', name)\n"
+    )
+    for name in ("scheduler", "agent"):
+        services.start(name)
+    deployed = services.stack.run("deploy", "hello.py:hello", "--name", "here")
+    assert deployed.returncode == 0, deployed.stderr
+
+    result = services.stack.run("runflow", "hello/here", "--param", "name=you", "--watch")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Completed" in result.stdout
+
+
 def test_the_image_starts_manage_py_as_an_ordinary_user() -> None:
     lines = (PROJECT / "Dockerfile").read_text().splitlines()
     instructions = dict(line.split(" ", 1) for line in lines if line and not line.startswith(" "))

@@ -83,9 +83,9 @@ def test_a_second_up_on_the_same_folder_is_refused(running: UpStack) -> None:
 
 def test_a_child_that_dies_is_started_again() -> None:
     with up(new_home()) as stack:
-        stack.wait_until_welcome()
+        everything = stack.wait_until_welcome()
 
-        os.kill(_pid_of("serve", stack), signal.SIGKILL)
+        os.kill(_pid_of("serve", everything), signal.SIGKILL)
 
         stack.wait_for("server    | ended (signal SIGKILL); again in 0.5 s")
         wait_until(stack.is_ready, 30)
@@ -112,11 +112,15 @@ def test_it_recovers_from_its_own_sudden_death() -> None:
     with up(home) as stack:
         everything = stack.wait_until_welcome()
         stack.kill()
+        wait_until_gone(everything)
+        meanwhile = manage(home, "shell", "-v0", "-c", "Workspace.objects.get()")
+        assert (
+            f"The address is from {stack.data}/stack.json: start that stack by `make run`" in meanwhile.stderr
+        )
 
     with up(home) as again:
         again.wait_until_welcome()
         assert again.is_ready()
-        wait_until_gone(everything)
 
 
 def test_a_server_left_by_a_killed_owner_is_ended_first() -> None:
@@ -246,10 +250,9 @@ def _copy_for_everybody(home: Path) -> Path:
     return copy
 
 
-def _pid_of(command: str, stack: UpStack) -> int:
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) in stack.wait_until_welcome():
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if command.encode() in words:
-                return int(process.name)
+def _pid_of(command: str, pids: set[int]) -> int:
+    """The one of `pids` that runs this command of manage.py."""
+    for pid in pids:
+        if command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            return pid
     raise AssertionError(f"no {command} in the stack")
