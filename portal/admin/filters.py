@@ -16,7 +16,7 @@ MOST_CHOICES = 200
 class ScopedRelatedFilter(RelatedFieldListFilter):
     """By a related row; Django's own would name the rows of every workspace."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         rows = field.related_model.objects.for_actor(actor_of(request))
         names = rows.order_by("name").values_list("pk", *self.label_columns(field))[:MOST_CHOICES]
         return [(pk, " / ".join(label)) for pk, *label in names]

@@ -29,10 +29,10 @@ class DeploymentForm(AnyForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "work_queue" in self.fields:
-            queues = self.fields["work_queue"].queryset
-            own = queues.filter(work_pool__workspace=self.instance.workspace_id)
-            self.fields["work_queue"].queryset = own.select_related("work_pool")
+        queue = self.fields.get("work_queue")  # absent for those who may only look
+        if isinstance(queue, forms.ModelChoiceField) and queue.queryset is not None:
+            own = queue.queryset.filter(work_pool__workspace=self.instance.workspace_id)
+            queue.queryset = own.select_related("work_pool")
 
     def clean_parameters(self) -> dict[str, Any]:
         """They must fit the flow's schema, except that a run may still give the required ones."""

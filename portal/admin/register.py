@@ -3,6 +3,7 @@
 from django.apps import apps
 from django.contrib.admin import site
 from django.contrib.auth.models import Group
+from django.db.models import Model
 
 from agents.models import Agent, ServiceStatus, WorkPool
 from flows.models import Deployment, Flow, Workspace
@@ -22,7 +23,8 @@ def register_all() -> None:
 
     Groups have no meaning where roles decide, and django-rq's page knows only doorbells.
     """
-    for model in (Group, *apps.get_app_config("django_rq").get_models()):
+    unused: list[type[Model]] = [Group, *apps.get_app_config("django_rq").get_models()]
+    for model in unused:
         if site.is_registered(model):
             site.unregister(model)
     for model, admin in (

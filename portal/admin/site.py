@@ -4,8 +4,10 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
-from django.http.response import HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
+
+from portal.admin.looks import NOTHING
 
 NAVIGATION = (
     ("Dashboard", "admin:index"),
@@ -25,12 +27,12 @@ class PortalAdminSite(AdminSite):
     index_template = "portal/dashboard.html"
     site_url = None
     enable_nav_sidebar = False
-    empty_value_display = "–"
+    empty_value_display = NOTHING
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().each_context(request), "navigation": _navigation(request.path)}
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from portal.pages.dashboard import dashboard  # models are not loaded yet when this module is
 
         return super().index(request, {**dashboard(request), **(extra_context or {})})
@@ -38,8 +40,8 @@ class PortalAdminSite(AdminSite):
 
 def _navigation(path: str) -> list[dict[str, Any]]:
     home = reverse("admin:index")
-    entries = [{"label": label, "url": reverse(name)} for label, name in NAVIGATION]
-    for entry in entries:
-        url = entry["url"]
-        entry["current"] = path == url if url == home else path.startswith(url)
-    return entries
+    entries = [(label, reverse(name)) for label, name in NAVIGATION]
+    return [
+        {"label": label, "url": url, "current": path == url if url == home else path.startswith(url)}
+        for label, url in entries
+    ]

@@ -88,10 +88,8 @@ def _online(agents: QuerySet[Agent]) -> list[Agent]:
 def _services() -> list[dict[str, Any]]:
     """Each loop of the scheduler by its liveliest process."""
     newest = ServiceStatus.objects.order_by("name", "-last_success").distinct("name")
-    return [
-        {
-            "service": each,
-            "fresh": bool(each.last_success) and now() - each.last_success < SERVICE_SILENT_AFTER,
-        }
-        for each in newest
-    ]
+    return [{"service": each, "fresh": _is_fresh(each)} for each in newest]
+
+
+def _is_fresh(service: ServiceStatus) -> bool:
+    return service.last_success is not None and now() - service.last_success < SERVICE_SILENT_AFTER

@@ -8,9 +8,16 @@ from typing import Any
 from django import forms
 
 from flows.catalog.parameters import validate
+from portal.admin import looks
 
 PREFIX = "parameter-"
 Schema = Mapping[str, Any]
+BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "minLength": "min. length",
+    "maxLength": "max. length",
+}
 
 
 def fields_of(schema: Schema, defaults: Mapping[str, Any]) -> dict[str, forms.Field]:
@@ -37,9 +44,7 @@ def resolved(part: Schema, schema: Schema) -> tuple[dict[str, Any], bool]:
         elif "allOf" in found and len(found["allOf"]) == 1:
             found = {**found.pop("allOf")[0], **found}
         elif "$ref" in found:
-            target = schema.get("$defs", schema.get("definitions", {})).get(
-                found.pop("$ref").split("/")[-1], {}
-            )
+            target = schema.get("$defs", {}).get(found.pop("$ref").rpartition("/")[2], {})
             found = {**target, **found}
         else:
             break
@@ -47,7 +52,8 @@ def resolved(part: Schema, schema: Schema) -> tuple[dict[str, Any], bool]:
 
 
 def _field(part: Schema, needed: bool, initial: Any) -> forms.Field:
-    kind, common = part.get("type"), {"required": needed, "help_text": _hint(part)}
+    kind = part.get("type")
+    common: dict[str, Any] = {"required": needed, "help_text": _hint(part)}
     if "enum" in part:
         return _choice(part["enum"], common, initial)
     if kind == "boolean":
@@ -79,7 +85,7 @@ def _text(part: Schema, common: dict[str, Any], initial: Any) -> forms.Field:
 def _choice(options: list[Any], common: dict[str, Any], initial: Any) -> forms.Field:
     """The values travel as JSON, so that 1 and "1" stay apart."""
     texts = [(json.dumps(option), str(option)) for option in options]
-    nothing = [] if common["required"] else [("", "–")]
+    nothing = [] if common["required"] else [("", looks.NOTHING)]
     return forms.TypedChoiceField(
         choices=nothing + texts,
         coerce=json.loads,
@@ -92,13 +98,7 @@ def _choice(options: list[Any], common: dict[str, Any], initial: Any) -> forms.F
 def _hint(part: Schema) -> str:
     """The type and its bounds, in words."""
     words = [str(part.get("format") or part.get("type") or "JSON")]
-    names = {
-        "minimum": "at least",
-        "maximum": "at most",
-        "minLength": "min. length",
-        "maxLength": "max. length",
-    }
-    words += [f"{text} {part[name]}" for name, text in names.items() if name in part]
+    words += [f"{text} {part[name]}" for name, text in BOUNDS.items() if name in part]
     if part.get("type") in ("array", "object"):
         words.append("as JSON")
     return ", ".join([*words, *filter(None, [part.get("description")])])
