@@ -77,7 +77,7 @@ class ScopedAdmin(Scoped, AnyAdmin):
     show_full_result_count = False
     list_per_page = 50
     sortable_by: ClassVar[tuple[str, ...]] = ()
-    actions: ClassVar[Any] = ()
+    actions: Any = ()
 
 
 class ScopedInline(Scoped, AnyInline):
