@@ -57,7 +57,13 @@ class DeploymentAdmin(ScopedAdmin):
     ordering = ("flow__name", "name")
     inlines = (ScheduleInline,)
     readonly_fields = ("entrypoint", "path", "version")
-    fields = ("entrypoint", "path", "version", "description", "work_queue", "parameters", "tags", "paused")
+    fields = (
+        ("entrypoint", "path", "version"),
+        "description",
+        ("work_queue", "paused"),
+        "parameters",
+        "tags",
+    )
     deletable = True
 
     def get_urls(self) -> list[URLPattern]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib.admin import RelatedFieldListFilter, SimpleListFilter
+from django.contrib.admin import ChoicesFieldListFilter, RelatedFieldListFilter, SimpleListFilter
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -23,6 +23,14 @@ class ScopedRelatedFilter(RelatedFieldListFilter):
 
     def label_columns(self, field: Any) -> list[str]:
         return ["flow__name", "name"] if field.name == "deployment" else ["name"]
+
+
+class StateFilter(ChoicesFieldListFilter):
+    """By the type of a run's state."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "state"
 
 
 class WorkspaceFilter(SimpleListFilter):

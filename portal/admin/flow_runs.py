@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
-from portal.admin.filters import ScopedRelatedFilter, WorkspaceFilter
+from portal.admin.filters import ScopedRelatedFilter, StateFilter, WorkspaceFilter
 from portal.admin.keyset import KeysetChangeList
 from portal.admin.looks import NOTHING, badge, span, when
 from portal.admin.scoped import ScopedAdmin
@@ -39,7 +39,7 @@ class FlowRunAdmin(ScopedAdmin):
     list_display = ("state", "run_of", "title", "reason", "start", "duration", "tries", "labels")
     list_display_links = None
     list_filter = (
-        "state_type",
+        ("state_type", StateFilter),
         ("flow", ScopedRelatedFilter),
         ("deployment", ScopedRelatedFilter),
         WorkspaceFilter,

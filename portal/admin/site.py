@@ -29,6 +29,11 @@ class PortalAdminSite(AdminSite):
     enable_nav_sidebar = False
     empty_value_display = NOTHING
 
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        # Its page would load all that goes with the rows; one thing at a time is deleted.
+        self.disable_action("delete_selected")
+
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().each_context(request), "navigation": _navigation(request.path)}
 

@@ -24,7 +24,9 @@ def fields_of(schema: Schema, defaults: Mapping[str, Any]) -> dict[str, forms.Fi
     """One field for each parameter, by name; `defaults` (the deployment's) stand before the flow's."""
     required = set(schema.get("required", ()))
     fields = {}
-    for name, declared in schema.get("properties", {}).items():
+    # PostgreSQL's jsonb does not keep the order of the signature; `position` does.
+    declarations = schema.get("properties", {}).items()
+    for name, declared in sorted(declarations, key=lambda each: each[1].get("position", 0)):
         part, nullable = resolved(declared, schema)
         initial = defaults.get(name, part.get("default"))
         needed = name in required and name not in defaults and not nullable
@@ -44,7 +46,8 @@ def resolved(part: Schema, schema: Schema) -> tuple[dict[str, Any], bool]:
         elif "allOf" in found and len(found["allOf"]) == 1:
             found = {**found.pop("allOf")[0], **found}
         elif "$ref" in found:
-            target = schema.get("$defs", {}).get(found.pop("$ref").rpartition("/")[2], {})
+            shared = {**schema.get("$defs", {}), **schema.get("definitions", {})}
+            target = shared.get(found.pop("$ref").rpartition("/")[2], {})
             found = {**target, **found}
         else:
             break
