@@ -19,10 +19,11 @@ export function connect(path, onMessage, onStatus = () => {}) {
   let wanted = true;
 
   function say(status) {
+    document.documentElement.dataset.live = status;
     const dot = document.getElementById("live-dot");
     if (dot) {
       dot.dataset.status = status;
-      dot.title = status;
+      dot.title = `Live updates: ${status}`;
     }
     onStatus(status);
   }

@@ -10,10 +10,10 @@ export function duration(milliseconds) {
   return `${Math.floor(whole / 3600)}h ${Math.floor((whole % 3600) / 60)}m`;
 }
 
-/** A moment as `08:36:29.700`, in the reader's time zone. */
+/** A moment as `08:36:29.700`, in UTC like every time in Portal. */
 export function clock(moment) {
   const date = new Date(moment);
   const two = (number) => String(number).padStart(2, "0");
-  const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
-  return `${time}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+  const time = [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()].map(two).join(":");
+  return `${time}.${String(date.getUTCMilliseconds()).padStart(3, "0")}`;
 }

@@ -63,7 +63,8 @@ export class LogView {
       line.message.split("\n").map((part, index) => ({ line, part, isFirst: index === 0 })),
     );
     const total = this.earlier ? `newest ${this.lines.length}` : `${this.lines.length}`;
-    this.count.textContent = shown.length === this.lines.length ? `${total} lines` : `${shown.length} of ${total} lines`;
+    const unit = this.lines.length === 1 ? "line" : "lines";
+    this.count.textContent = shown.length === this.lines.length ? `${total} ${unit}` : `${shown.length} of ${total} ${unit}`;
     this.draw();
   }
 
