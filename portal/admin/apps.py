@@ -1,5 +1,3 @@
-from importlib import import_module
-
 from django.contrib.admin.apps import AdminConfig
 
 
@@ -10,5 +8,6 @@ class PortalAdminConfig(AdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        for name in ("flow_runs",):
-            import_module(f"portal.admin.{name}")
+        from portal.admin.register import register_all
+
+        register_all()

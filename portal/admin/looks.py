@@ -6,7 +6,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 GLYPHS = {
     "SCHEDULED": "◷",
     "PENDING": "…",
