@@ -20,7 +20,7 @@ lint: $(VENV)/.dev ## what must be clean before a change is merged
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/python manage.py makemigrations --check --dry-run
+	$(VENV)/bin/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
 fmt: $(VENV)/.dev ## format, and repair what can be repaired safely
 	$(VENV)/bin/ruff format .

@@ -37,29 +37,37 @@ class Lease(Enum):
     LOST = "lost"  # the run was taken away: crashed by the reaper, claimed again, deleted
 
 
-# The best run of each queue comes from the index flowrun_claimable; the queues are visited in order of
-# priority, and LIMIT stops at the first that yields one, so the cost does not grow with the backlog.
-# SKIP LOCKED keeps agents that claim at once out of each other's way.
+def claimable(now: str) -> str:
+    """The SQL of what may be claimed from queue `q` at `now`; the sweeper counts by it, too."""
+    return f"""
+    FROM runs_flowrun r
+    LEFT JOIN flows_deployment d ON d.id = r.deployment_id
+    WHERE r.work_queue_id = q.id
+      AND r.state_type = 'SCHEDULED'
+      AND r.lease_expires IS NULL
+      AND r.expected_start_time <= {now}
+      AND d.paused IS NOT TRUE
+"""
+
+
+_CLAIMABLE = claimable("now()")
+_BEST_FIRST = "ORDER BY r.priority DESC, r.expected_start_time LIMIT 1"
+
+# `queue` puts the queues in order by their best runs, each read from the index flowrun_claimable, so the
+# cost does not grow with the backlog. `best` locks the first run that nobody else is just claiming;
+# it visits the queues in that order and stops at the first that yields one.
 CLAIM = f"""
-WITH best AS (
-    SELECT due.id
+WITH queue AS MATERIALIZED (
+    SELECT q.id
     FROM agents_workqueue q
     JOIN agents_workpool p ON p.id = q.work_pool_id AND p.type = 'agents' AND NOT p.paused
-    CROSS JOIN LATERAL (
-        SELECT r.id
-        FROM runs_flowrun r
-        LEFT JOIN flows_deployment d ON d.id = r.deployment_id
-        WHERE r.work_queue_id = q.id
-          AND r.state_type = 'SCHEDULED'
-          AND r.lease_expires IS NULL
-          AND r.expected_start_time <= now()
-          AND d.paused IS NOT TRUE
-        ORDER BY r.priority DESC, r.expected_start_time
-        LIMIT 1
-        FOR UPDATE OF r SKIP LOCKED
-    ) due
+    CROSS JOIN LATERAL (SELECT r.priority, r.expected_start_time {_CLAIMABLE} {_BEST_FIRST}) head
     WHERE q.id = ANY(%s) AND NOT q.paused
-    ORDER BY q.priority, q.id
+    ORDER BY q.priority, head.priority DESC, head.expected_start_time
+), best AS (
+    SELECT due.id
+    FROM queue q
+    CROSS JOIN LATERAL (SELECT r.id {_CLAIMABLE} {_BEST_FIRST} FOR UPDATE OF r SKIP LOCKED) due
     LIMIT 1
 ), claimed AS (
     UPDATE runs_flowrun r

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
 
@@ -23,9 +25,13 @@ def ring_answered() -> None:
 
 @lru_cache(maxsize=1)
 def connection() -> "redis.Redis":
-    """This process's kept Redis connection (a pool that a fork may inherit safely)."""
+    """This process's kept Redis connection (a pool that a fork may inherit safely).
+
+    It repeats a command once, for a connection that Redis closed meanwhile. A ring is a hint:
+    whoever rings must not wait long for a Redis that hangs.
+    """
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
+        settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
     )
 
 

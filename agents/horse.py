@@ -20,7 +20,7 @@ from django.db import connections
 from agents.claim import Claimed
 from agents.guard import die_with_parent
 from flows.catalog.entrypoints import EntrypointError, load_flow
-from flows.sdk.engine import TerminationSignal, run_flow
+from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
 from flows.sdk.recorder import Aborted, LogLine, Verdict
 from flows.sdk.states import Cancelled, Failed, State
 from runs.recorder import DatabaseRecorder
@@ -99,21 +99,30 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     run = claimed.run
     recorder = HorseRecorder(conninfo, claimed)
     try:
-        flow = load_flow(claimed.entrypoint, claimed.path)
+        flow = load_flow(_entrypoint(claimed), claimed.path)
         recorder.note_loaded()
         run_flow(flow, run.parameters, recorder=recorder, run=run)
     except TerminationSignal:  # cancelled while loading
         recorder.transition(run.id, Cancelled(message="Cancelled while the flow was loaded."))
     except EntrypointError as error:
-        _report_unloadable(recorder, error)
+        _report_unloadable(recorder, str(error))
+    except RunReleased:
+        pass  # a later retry: another process, another attempt
     finally:
         recorder.close()
 
 
-def _report_unloadable(recorder: HorseRecorder, error: EntrypointError) -> None:
-    text = f"Could not load the flow: {error}"
-    trace = "".join(traceback.format_exception(error.__cause__ or error))
-    recorder.log(
-        LogLine(recorder.run_id, None, datetime.now(UTC), logging.ERROR, "flow_runs", f"{text}\n{trace}")
-    )
-    recorder.transition(recorder.run_id, Failed(message=text))
+def _entrypoint(claimed: Claimed) -> str:
+    if claimed.entrypoint:
+        return claimed.entrypoint
+    raise EntrypointError("its deployment was deleted, so nobody knows where the code is.")
+
+
+def _report_unloadable(recorder: HorseRecorder, reason: str) -> None:
+    """Fail the run. The log gets the whole reason; the state its first and last line, where a traceback
+    says what it is about and what it came to."""
+    lines = reason.splitlines()
+    short = " ".join([lines[0], *lines[1:][-1:]])
+    text = f"Could not load the flow: {reason}"
+    recorder.log(LogLine(recorder.run_id, None, datetime.now(UTC), logging.ERROR, "flow_runs", text))
+    recorder.transition(recorder.run_id, Failed(message=f"Could not load the flow: {short}"))

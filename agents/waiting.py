@@ -150,24 +150,17 @@ def _spoken_name(queue: WorkQueue) -> str:
 
 
 def _agents_busy(run: FlowRun, holders: list[dict[str, Any]], position: int) -> Reason:
-    place = (
-        f"number {position}"
-        if position <= POSITIONS_COUNTED
-        else f"behind more than {POSITIONS_COUNTED} runs"
-    )
-    names = ", ".join(holder["name"] for holder in holders[:HOLDERS_NAMED])
-    more = f" and {len(holders) - HOLDERS_NAMED} more" if len(holders) > HOLDERS_NAMED else ""
+    named, more = holders[:HOLDERS_NAMED], len(holders) - HOLDERS_NAMED
+    names = ", ".join(holder["name"] for holder in named) + (f" and {more} more" if more > 0 else "")
+    place = f"number {position}" if position <= POSITIONS_COUNTED else f"beyond number {POSITIONS_COUNTED}"
     return _reason(
         "agents_busy",
-        f"All agents of its queue are busy with {names}{more}. It is {place} in the queue.",
+        f"All agents of its queue are busy with {names}. It is {place} in the queue.",
         _link("flow_run", holders[0]["id"]),
         since=run.expected_start_time,
         position=position,
         fix="Start another agent, or wait.",
-        holders=[
-            {"kind": "flow_run", "id": str(holder["id"]), "name": holder["name"]}
-            for holder in holders[:HOLDERS_NAMED]
-        ],
+        holders=[{"kind": "flow_run", "id": str(holder["id"]), "name": holder["name"]} for holder in named],
     )
 
 

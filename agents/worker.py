@@ -4,7 +4,6 @@ Redis only wakes it. Whatever happens to Redis, it tries to claim at least every
 happens to PostgreSQL, it waits and tries again. It executes one run at a time, in a forked horse.
 """
 
-import gc
 import logging
 import signal
 import time
@@ -87,7 +86,6 @@ class Agent(Worker):
         signal.signal(signal.SIGINT, self.request_stop)
         signal.signal(signal.SIGTERM, self.request_stop)
         self.birth_date = now()
-        gc.freeze()  # horses share these objects: do not let a collection write to their pages
         logger.info("Agent %s serves %s", self.name, ", ".join(self.queue_names()))
         try:
             while not self._stop_requested:

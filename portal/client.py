@@ -119,10 +119,11 @@ class LocalPortal:
         return self._call("POST", path, "", json.dumps(body).encode())
 
     def _call(self, method: str, path: str, query: str, body: bytes) -> Any:
-        close_old_connections()  # the database may have restarted while a run was watched
         match = resolve(f"/api/{path}")
         response = match.func(self._request(method, path, query, body), *match.args, **match.kwargs)
         response.render()
+        if response.status_code == 503:
+            close_old_connections()  # the database may have restarted: the next call opens a new one
         if response.status_code >= 400:
             raise PortalError(response.status_code, _detail_of(response.status_code, response.content))
         return json.loads(response.content)

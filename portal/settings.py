@@ -132,6 +132,11 @@ REST_FRAMEWORK: dict[str, Any] = {
     "UNAUTHENTICATED_USER": None,
 }
 
-# Agents: seconds between SIGTERM and SIGKILL of a cancelled run; modules imported before runs are forked.
+# Agents: seconds between SIGTERM and SIGKILL of a cancelled run.
 PORTAL_CANCEL_GRACE_SECONDS = float(os.environ.get("PORTAL_CANCEL_GRACE_SECONDS", "30"))
-AGENT_PRELOAD = [name.strip() for name in os.environ.get("AGENT_PRELOAD", "").split(",") if name.strip()]
+# Agents import these once, so that no run waits for them: what every run needs, and what the user adds.
+AGENT_PRELOAD = [
+    "flows.sdk.validation",
+    "channels_redis.pubsub",
+    *filter(None, (name.strip() for name in os.environ.get("AGENT_PRELOAD", "").split(","))),
+]

@@ -39,12 +39,15 @@ class Outages:
         self._since: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def begin(self, what: str, error: Exception) -> None:
+    def begin(self, what: str, error: Exception, *, expected: bool) -> None:
+        """Log the first of a row of failures, with a traceback if it is not one that happens."""
         with self._lock:
             if what in self._since:
                 return
             self._since[what] = time.monotonic()
-        logger.warning("%s: %s. Trying again until it works.", what, str(error).strip() or repr(error))
+        text = str(error).strip() or repr(error)
+        trace = None if expected else error
+        logger.warning("%s: %s. Trying again until it works.", what, text, exc_info=trace)
 
     def end(self, what: str) -> None:
         with self._lock:
@@ -98,17 +101,19 @@ class Loop:
     def _failed(self, error: Exception) -> float:
         self.outcome.last_error = f"{type(error).__name__}: {error}".strip()
         self.outcome.last_error_time = timezone.now()
-        self._trouble = self._name_trouble(error)
-        self._outages.begin(self._trouble, error)
+        outage = _outage(error)
+        self._trouble = outage or f"Loop '{self.name}' failed ({type(error).__name__})"
+        self._outages.begin(self._trouble, error, expected=outage is not None)
         connection.close()  # it may be broken; the next step opens a new one
         wait = self._back_off
         self._back_off = min(LONGEST_BACK_OFF, wait * 2)
         return wait
 
-    def _name_trouble(self, error: Exception) -> str:
-        if isinstance(error, OperationalError | InterfaceError):
-            return "PostgreSQL is not reachable"
-        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-            return "Redis is not reachable"
-        logger.debug("Loop '%s' failed", self.name, exc_info=error)
-        return f"Loop '{self.name}' failed ({type(error).__name__})"
+
+def _outage(error: Exception) -> str | None:
+    """Which server is away, if that is what the error says."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return "PostgreSQL is not reachable"
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return "Redis is not reachable"
+    return None

@@ -8,9 +8,10 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
@@ -36,15 +37,40 @@ AWAY = timedelta(seconds=30)
 NOT_STARTED = Q(state_type=StateType.SCHEDULED, lease_expires=None)
 
 
-def materialise(now: datetime) -> None:
-    """One step of the loop."""
-    with alone(NAME) as mine:
-        if not mine:
-            return
-        remove_unwanted(now)
+class Materialiser:
+    """Remembers which schedules have nothing to do before the next minute."""
+
+    def __init__(self) -> None:
+        self._settled: dict[UUID, Hashable] = {}
+
+    def step(self, now: datetime) -> None:
+        """One step of the loop; a transaction for every 500 schedules."""
+        with alone(NAME) as mine:
+            if not mine:
+                return
+            remove_unwanted(now)
         since = last_tick() or now
+        settled: dict[UUID, Hashable] = {}
         for batch in _active_schedules():
-            bring_up_to_date(batch, now, since)
+            marks = {schedule.id: _mark(schedule, now) for schedule in batch}
+            unsettled = [
+                schedule for schedule in batch if self._settled.get(schedule.id) != marks[schedule.id]
+            ]
+            with alone(NAME) as mine:
+                if not mine:
+                    return
+                bring_up_to_date(unsettled, now, since)
+            settled |= marks
+        self._settled = settled
+
+
+def _mark(schedule: Schedule, now: datetime) -> Hashable:
+    """What decides which runs a schedule wants: as long as it stays the same, so do they."""
+    return rule_of(schedule), schedule.updated, schedule.deployment.updated, _minute(now)
+
+
+def _minute(now: datetime) -> datetime:
+    return now.replace(second=0, microsecond=0)
 
 
 def last_tick() -> datetime | None:
@@ -62,6 +88,8 @@ def remove_unwanted(now: datetime) -> None:
 
 def bring_up_to_date(schedules: Sequence[Schedule], now: datetime, since: datetime) -> None:
     """Delete the runs that these schedules no longer want and create those that are missing."""
+    if not schedules:
+        return
     coming = _coming_runs(schedules, now)
     stale: list[UUID] = []
     news: list[NewRun] = []
@@ -82,7 +110,7 @@ def bring_up_to_date(schedules: Sequence[Schedule], now: datetime, since: dateti
 def wanted_slots(schedule: Schedule, now: datetime, since: datetime) -> set[datetime]:
     """The slots for which runs must exist: those ahead, and the latest that was missed."""
     rule = rule_of(schedule)
-    wanted = {slot for slot in _ahead(rule, now.replace(second=0, microsecond=0)) if slot > now}
+    wanted = {slot for slot in _ahead(rule, _minute(now)) if slot > now}
     if now - since > AWAY:
         missed = latest_slot(rule, max(since, schedule.updated), now)
         if missed is not None:
@@ -90,15 +118,14 @@ def wanted_slots(schedule: Schedule, now: datetime, since: datetime) -> set[date
     return wanted
 
 
-@lru_cache(maxsize=20_000)
-def _ahead(rule: SlotRule, minute: datetime) -> tuple[datetime, ...]:
-    """The coming slots. Worked out once a minute, since most schedules change far less often."""
+def _ahead(rule: SlotRule, minute: datetime) -> list[datetime]:
+    """The coming slots: the same ones during the whole minute."""
     ahead: list[datetime] = []
     for slot in slots(rule, minute, count=MOST):
         if len(ahead) >= FEWEST and slot > minute + AHEAD:
             break
         ahead.append(slot)
-    return tuple(ahead)
+    return ahead
 
 
 def _active_schedules() -> Iterator[list[Schedule]]:
@@ -110,17 +137,28 @@ def _active_schedules() -> Iterator[list[Schedule]]:
         batch = list(ordered.filter(id__gt=batch[-1].id)[:BATCH])
 
 
-def _coming_runs(schedules: Sequence[Schedule], now: datetime) -> dict[UUID, dict[datetime, FlowRun]]:
-    """Per schedule, its runs by slot from here on, whatever became of them."""
-    runs: dict[UUID, dict[datetime, FlowRun]] = defaultdict(dict)
-    fields = ("id", "schedule_id", "slot", "created", "state_type", "lease_expires")
-    for run in FlowRun.objects.filter(schedule__in=schedules, slot__gt=now).only(*fields):
-        if run.schedule_id and run.slot:
-            runs[run.schedule_id][run.slot] = run
+class Coming(NamedTuple):
+    """A run of a slot that lies ahead, whatever became of it."""
+
+    schedule_id: UUID
+    slot: datetime
+    id: UUID
+    created: datetime
+    state_type: str
+    lease_expires: datetime | None
+
+
+def _coming_runs(schedules: Sequence[Schedule], now: datetime) -> dict[UUID, dict[datetime, Coming]]:
+    """Per schedule, the runs of its coming slots."""
+    runs: dict[UUID, dict[datetime, Coming]] = defaultdict(dict)
+    ahead = FlowRun.objects.filter(schedule__in=schedules, slot__gt=now)
+    for row in ahead.values_list(*Coming._fields):
+        run = Coming(*row)
+        runs[run.schedule_id][run.slot] = run
     return runs
 
 
-def _is_outdated(run: FlowRun, schedule: Schedule, wanted: set[datetime]) -> bool:
+def _is_outdated(run: Coming, schedule: Schedule, wanted: set[datetime]) -> bool:
     """Whether a run that nobody started was made by an older rule, or with older parameters."""
     if run.state_type != StateType.SCHEDULED or run.lease_expires is not None:
         return False

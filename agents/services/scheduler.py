@@ -24,7 +24,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._outages = Outages()
         self.loops = [
-            self._loop(materialise.NAME, materialise.materialise, every=5),
+            self._loop(materialise.NAME, materialise.Materialiser().step, every=5),
             # The longest that a run due in a moment, made by another process, stays unnoticed.
             self._loop("ring", Ringer().step, every=0.25),
             self._loop("sweep", sweep, every=1),

@@ -11,11 +11,12 @@ from django.db import connection
 from rq import Queue
 
 from agents import doorbell
+from agents.claim import claimable
 from agents.registry import OFFLINE_AFTER
 from agents.services.database import alone
 
 # Counting stops at the number of agents, so the cost does not grow with the backlog.
-WANTED = """
+WANTED = f"""
 WITH serving AS (
     SELECT unnest(queues) AS queue_id, count(*) AS agents
     FROM agents_agent WHERE stopped IS NULL AND last_seen > %(seen)s
@@ -28,15 +29,7 @@ JOIN agents_workpool p ON p.id = q.work_pool_id AND p.type = 'agents' AND NOT p.
 JOIN flows_workspace w ON w.id = p.workspace_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS runs FROM (
-        SELECT 1
-        FROM runs_flowrun r
-        LEFT JOIN flows_deployment d ON d.id = r.deployment_id
-        WHERE r.work_queue_id = q.id
-          AND r.state_type = 'SCHEDULED'
-          AND r.lease_expires IS NULL
-          AND r.expected_start_time <= %(now)s
-          AND d.paused IS NOT TRUE
-        LIMIT s.agents
+        SELECT 1 {claimable("%(now)s")} LIMIT s.agents
     ) enough
 ) due
 WHERE due.runs > 0

@@ -34,19 +34,20 @@ def upstream_of(values: Iterable[Any]) -> list[Upstream]:
     found: list[Upstream] = []
     for value in values:
         if type(value) not in _LEAVES:
-            _collect(value, found)
+            _collect(value, found, set())
     return found
 
 
-def _collect(value: Any, found: list[Upstream]) -> None:
+def _collect(value: Any, found: list[Upstream], seen: set[int]) -> None:
     if isinstance(value, TaskFuture | State):
         found.append(value)
     elif isinstance(value, _COLLECTIONS):
         items = value.values() if isinstance(value, dict) else value
         # One pass in C tells that there is nothing to look for in a long list of numbers.
-        if not _LEAVES.issuperset(map(type, items)):
+        if id(value) not in seen and not _LEAVES.issuperset(map(type, items)):
+            seen.add(id(value))  # collections may contain themselves
             for item in items:
-                _collect(item, found)
+                _collect(item, found, seen)
 
 
 def value_of(source: Upstream) -> Any:

@@ -59,8 +59,8 @@ class MemoryRecorder:
         """Nothing is held."""
 
     def states_of(self, name: str) -> list[str]:
-        """State names of the flow runs or task runs called `name` (run, flow or task name), in order."""
-        runs = {run.id for run in self.flow_runs if name in (run.name, run.flow_name)}
-        of_flows = [state.name for run_id, state in self.flow_states if run_id in runs]
-        of_tasks = [e.state.name for e in self.task_events if name in (e.name, e.task_key.split("-")[0])]
-        return of_flows or of_tasks
+        """Names of the states, in order, of the flow runs or task runs of the flow or task `name`."""
+        runs = {run.id for run in self.flow_runs if run.flow_name == name}
+        if runs:
+            return [state.name for run_id, state in self.flow_states if run_id in runs]
+        return [event.state.name for event in self.task_events if event.name.rsplit("-", 1)[0] == name]

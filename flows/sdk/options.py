@@ -16,3 +16,8 @@ def checked_retries(retries: int, delay_seconds: float) -> None:
 def described(fn: Callable[..., Any], description: str | None) -> str:
     """The description that was given, or the docstring."""
     return inspect.getdoc(fn) or "" if description is None else description
+
+
+def key_of(fn: Callable[..., Any], name: str) -> str:
+    """What tells the tasks of a flow apart: the function, and the name if it is another."""
+    return fn.__qualname__ if name == fn.__name__ else f"{fn.__qualname__}[{name}]"

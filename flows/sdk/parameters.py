@@ -148,9 +148,9 @@ def as_json(value: Any) -> Any:
     """`value` as JSON can hold it; what JSON cannot hold becomes a short text."""
     if _is_json(value):
         return value
-    from pydantic_core import to_jsonable_python
+    from pydantic_core import from_json, to_json
 
-    return to_jsonable_python(value, fallback=lambda v: f"<{type(v).__name__}>", inf_nan_mode="strings")
+    return from_json(to_json(value, fallback=lambda v: f"<{type(v).__name__}>", inf_nan_mode="strings"))
 
 
 def _is_json(value: Any) -> bool:

@@ -72,10 +72,18 @@ class ThreadPoolTaskRunner:
     def _serve(self) -> None:
         runner_threads.add(get_ident())
         try:
-            while (future := self._next()) is not None:
-                future.run()
+            while self._serve_one():
+                pass
         finally:
             runner_threads.discard(get_ident())
+
+    def _serve_one(self) -> bool:
+        """Do the next work; False when the runner was closed. Keeps no future while it waits."""
+        future = self._next()
+        if future is None:
+            return False
+        future.run()
+        return True
 
     def _next(self) -> TaskFuture[Any] | None:
         with self._lock:

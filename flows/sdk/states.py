@@ -39,7 +39,7 @@ class State:
     message: str = ""
     timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: UUID = field(default_factory=uuid7)
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict, hash=False)
     data: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

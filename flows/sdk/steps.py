@@ -6,11 +6,14 @@ in their world. Errors of a step are thrown into the generator at the place that
 
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flows.sdk.signals import TerminationSignal
 
 if TYPE_CHECKING:
+    import asyncio
+
     from flows.sdk.futures import TaskFuture
 
 R = TypeVar("R")
@@ -130,14 +133,24 @@ def _run_in_new_loop(coroutine: Coroutine[Any, Any, R]) -> R:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         task = loop.create_task(coroutine)
+        # A signal may hit the loop's own code instead of the coroutine's; it must still reach the engine.
+        # While the loop runs a callback, it hands the signal to the exception handler; else it raises it.
+        loop.set_exception_handler(partial(_pass_on, task))
         try:
             return loop.run_until_complete(task)
         except (TerminationSignal, KeyboardInterrupt) as signal:
-            # A signal that hits the loop between two tasks must still reach the engine.
             if task.done():
                 raise
             task.cancel(signal)
             return loop.run_until_complete(task)
+
+
+def _pass_on(task: "asyncio.Task[Any]", loop: "asyncio.AbstractEventLoop", context: dict[str, Any]) -> None:
+    signal = context.get("exception")
+    if isinstance(signal, TerminationSignal):
+        task.cancel(signal)
+    else:
+        loop.default_exception_handler(context)
 
 
 def _reason(error: BaseException) -> BaseException:

@@ -17,6 +17,7 @@ from flows.sdk.futures import TaskFuture
 from flows.sdk.ids import uuid7
 from flows.sdk.inputs import UpstreamTaskError, resolved, upstream_of, value_of
 from flows.sdk.memory import MemoryRecorder
+from flows.sdk.options import key_of
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
 from flows.sdk.states import Pending, Running, State
@@ -51,7 +52,7 @@ def _as_subflow(
     if task := current_task.get():
         inputs["__parents__"] = [str(task.id)]
     tags = merge_tags(current_tags.get(), flow.tags)
-    stand_in = TaskRun(parent, flow.name, flow.fn.__qualname__, tags, inputs)
+    stand_in = TaskRun(parent, flow.name, key_of(flow.fn, flow.name), tags, inputs)
     try:
         yield Wait([source for source in upstream if isinstance(source, TaskFuture)])
         for source in upstream:

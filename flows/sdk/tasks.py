@@ -9,7 +9,7 @@ from flows.sdk import logs
 from flows.sdk.context import FlowRunContext, current_flow
 from flows.sdk.futures import FutureList, TaskFuture
 from flows.sdk.inputs import Unmapped, resolved
-from flows.sdk.options import checked_retries, described
+from flows.sdk.options import checked_retries, described, key_of
 from flows.sdk.states import State
 from flows.sdk.steps import drive, drive_async, run_coroutine
 from flows.sdk.task_engine import TaskCall
@@ -46,7 +46,7 @@ class Task(Generic[P, R]):
         self.retries = retries
         self.retry_delay_seconds = retry_delay_seconds
         self.log_prints = log_prints
-        self.task_key = fn.__qualname__
+        self.task_key = key_of(fn, self.name)
         self.is_async = inspect.iscoroutinefunction(fn)
         self._signature = inspect.signature(fn)
         if log_prints:
@@ -110,6 +110,7 @@ class Task(Generic[P, R]):
         """
         wait_for, return_state = _call_options(kwargs)
         flow = self._surrounding_flow()
+        wait_for = (*wait_for, *_futures(args), *_futures(kwargs.values()))
         names = [*range(len(args)), *kwargs]
         columns = _columns(names, [*args, *kwargs.values()])
         futures: FutureList[Any] = FutureList()
@@ -156,6 +157,10 @@ def _final_state(call: TaskCall) -> State:
 
 def _call_options(kwargs: dict[str, Any]) -> tuple[Any, bool]:
     return kwargs.pop("wait_for", None) or (), bool(kwargs.pop("return_state", False))
+
+
+def _futures(values: Iterable[Any]) -> list[TaskFuture[Any]]:
+    return [value for value in values if isinstance(value, TaskFuture)]
 
 
 def _columns(names: list[Any], values: list[Any]) -> list[list[Any]]:

@@ -13,6 +13,7 @@ from portal.admin.filters import ScopedRelatedFilter, StateFilter, WorkspaceFilt
 from portal.admin.keyset import KeysetChangeList
 from portal.admin.looks import NOTHING, badge, span, when
 from portal.admin.scoped import ScopedAdmin
+from portal.pages import flow_run
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL
 
@@ -46,6 +47,11 @@ class FlowRunAdmin(ScopedAdmin):
     )
     list_select_related = ("flow", "deployment")
     ordering = ("-created", "-id")
+
+    def get_urls(self) -> list[Any]:
+        """The live run page stands where Django has its form."""
+        stock = [url for url in super().get_urls() if url.name != "runs_flowrun_change"]
+        return flow_run.urls(self.admin_site) + stock
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList

@@ -10,6 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from agents.waiting import waiting_on
 from flows.models import Membership
 from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import Cancelling, State, StateType
@@ -39,6 +40,7 @@ RENAMED = {
     "work_queue__work_pool_id": "work_pool_id",
     "work_queue__work_pool__name": "work_pool_name",
 }
+NEEDED_TO_EXPLAIN = ("deployment", "agent", "work_queue__work_pool__workspace")
 HISTORY = ("id", "type", "name", "message", "timestamp", "attempt", "state_details")
 
 
@@ -94,8 +96,10 @@ class FlowRuns(Resource):
         return [flow_run_as_json(row) for row in rows]
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """One run."""
-        return Response(self.as_json(pk))
+        """One run, and what it waits for while it neither runs nor is over."""
+        shown = self.as_json(pk)
+        run = FlowRun.objects.select_related(*NEEDED_TO_EXPLAIN).get(id=shown["id"])
+        return Response({**shown, "waiting_on": waiting_on(run)})
 
     @action(detail=True)
     def states(self, request: Request, pk: str) -> Response:

@@ -2,7 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from portal.client import Portal, PortalError
@@ -12,6 +14,7 @@ PATIENCE = 60.0  # seconds that the server may be away
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 Write = Callable[[str], Any]
+Entry = tuple[datetime, str]
 
 
 def watch(portal: Portal, run_id: str, write: Write) -> str:
@@ -44,44 +47,46 @@ class Watcher:
         self._write = write
         self._states: set[str] = set()
         self._last_log: str | None = None
-        self._reasons: list[str] = []
+        self._seen: list[str] = []  # codes of the reasons at the last look
+        self._told: list[str] = []
 
     def step(self) -> str | None:
         """Write what is new; return the final state type once the run is over."""
-        # The run first: a run that is over has all its states and lines, so none is missed below.
+        # The run first: one that is over has all its states and lines, so none is missed below.
         run = self._portal.get(f"flow_runs/{self._run_id}")
-        self._new_states()
-        self._new_lines()
-        self._new_reasons(run.get("waiting_on") or [])
+        for when, text in sorted([*self._new_states(), *self._new_lines()], key=itemgetter(0)):
+            self._write(f"{when:%H:%M:%S}.{when.microsecond // 1000:03} | {text}")
+        self._tell_reasons(run["waiting_on"])
         state: str = run["state_type"]
         return state if state in TERMINAL else None
 
-    def _new_states(self) -> None:
+    def _new_states(self) -> Iterator[Entry]:
         for state in self._portal.get(f"flow_runs/{self._run_id}/states"):
             if state["id"] not in self._states:
                 self._states.add(state["id"])
                 message = f": {state['message']}" if state["message"] else ""
-                self._write(f"{_clock(state['timestamp'])} | {state['name']}{message}")
+                yield datetime.fromisoformat(state["timestamp"]), f"{state['name']}{message}"
 
-    def _new_lines(self) -> None:
-        lines = [True]
+    def _new_lines(self) -> Iterator[Entry]:
+        lines = self._page_of_lines()
         while lines:
-            after = {"after": self._last_log} if self._last_log else {}
-            lines = self._portal.get("logs/", flow_run=self._run_id, limit=1000, **after)["results"]
             for line in lines:
-                self._last_log = line["id"]
                 level = logging.getLevelName(line["level"])
-                self._write(f"{_clock(line['timestamp'])} | {level:<7} | {line['message']}")
+                yield datetime.fromisoformat(line["timestamp"]), f"{level:<7} | {line['message']}"
+            self._last_log = lines[-1]["id"]
+            lines = self._page_of_lines()
 
-    def _new_reasons(self, waiting_on: list[dict[str, Any]]) -> None:
-        # Codes, not texts: a text may count seconds.
-        codes = [reason["code"] for reason in waiting_on]
-        if codes != self._reasons:
-            self._reasons = codes
+    def _page_of_lines(self) -> list[dict[str, Any]]:
+        after = {"after": self._last_log} if self._last_log else {}
+        page = self._portal.get("logs/", flow_run=self._run_id, limit=1000, **after)
+        lines: list[dict[str, Any]] = page["results"]
+        return lines
+
+    def _tell_reasons(self, waiting_on: list[dict[str, Any]]) -> None:
+        """Only what holds for two looks: a run that starts at once has nothing to explain."""
+        codes = [reason["code"] for reason in waiting_on]  # not texts: they may count seconds
+        if codes == self._seen != self._told:
+            self._told = codes
             for reason in waiting_on:
                 self._write(f"  waiting: {reason['text']} {reason['fix']}".rstrip())
-
-
-def _clock(timestamp: str) -> str:
-    """The time of day, to the millisecond, in UTC."""
-    return timestamp[11:23].rstrip("Z")
+        self._seen = codes

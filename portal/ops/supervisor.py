@@ -69,18 +69,24 @@ class Supervisor:
         self._start_due(time.monotonic())
 
     def stop(self, timeout: float) -> None:
-        """SIGTERM to all, `timeout` seconds to finish, then SIGKILL to their groups."""
+        """Ask all to finish, after half of `timeout` seconds to hurry, then kill their groups.
+
+        An agent takes the first SIGTERM as "finish the run", the second as "end it".
+        """
         for program in self.programs:
             program.once = True
             program.start_at = None
-            if program.process is not None:
-                program.process.terminate()
-        deadline = time.monotonic() + timeout
-        while any(p.process for p in self.programs) and time.monotonic() < deadline:
-            self.step(0.2)
-        for program in self.programs:
-            if program.process is not None:
-                processes.end(program.process, signal.SIGKILL, 0)
+        for _ in range(2):
+            for process in self._running():
+                process.terminate()
+            deadline = time.monotonic() + timeout / 2
+            while self._running() and time.monotonic() < deadline:
+                self.step(0.2)
+        for process in self._running():
+            processes.end(process, signal.SIGKILL, 0)
+
+    def _running(self) -> "list[subprocess.Popen[bytes]]":
+        return [program.process for program in self.programs if program.process is not None]
 
     def say(self, name: str, text: str) -> None:
         """Print one line under a program's name."""

@@ -22,6 +22,7 @@ from portal.ops.supervisor import Program, Supervisor
 HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
 STOP_TIMEOUT = 10.0
+SUMMARY = ("Login:", "API key:")  # what `prepare` says to people; it is shown when all is ready
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -143,29 +144,38 @@ class Up:
         }
 
     def _start(self, stack: Stack, supervisor: Supervisor) -> None:
-        """First start is bound by Python's imports, so the server loads while the database is prepared;
+        """A start is bound by Python's imports, so the server loads while the database is prepared;
         `/api/ready` says when it may be used."""
         for server in self.servers:
             server.launch()
         for server in self.servers:
             server.wait()
         self.folder.announce(stack)
-        options = ["--api-key-file", str(self.folder.api_key_file), *([] if self.demo else ["--no-demo"])]
-        prepare = Program(
-            "prepare", _command("prepare", *options), once=True, on_line=lambda line: self.notes.append(line)
-        )
+        prepare = self._preparation(supervisor)
         supervisor.start(prepare)
         supervisor.start(Program("server", _command("serve")))
         while prepare.exit_code is None:
             supervisor.step(timeout=60)
         if prepare.exit_code != 0:
-            raise StackError("\n".join(["The database could not be prepared.", *self.notes]))
+            raise StackError("The database could not be prepared: the lines above say why.")
         supervisor.start(Program("scheduler", _command("scheduler")))
         for number in range(1, self.agents + 1):
             supervisor.start(Program(f"agent {number}", _command("rqworker", "default")))
         while not self._is_ready():
             supervisor.step(timeout=0.05)
         self._welcome(stack)
+
+    def _preparation(self, supervisor: Supervisor) -> Program:
+        """`prepare`, whose summary waits for the welcome; the rest of its output is shown at once."""
+
+        def show(line: str) -> None:
+            if line.startswith(SUMMARY):
+                self.notes.append(line)
+            else:
+                supervisor.say("prepare", line)
+
+        options = ["--api-key-file", str(self.folder.api_key_file), *([] if self.demo else ["--no-demo"])]
+        return Program("prepare", _command("prepare", *options), once=True, on_line=show)
 
     def _is_ready(self) -> bool:
         """Whether `/api/ready` answers 200. By hand: an HTTP library would double our size."""

@@ -184,3 +184,16 @@ def test_two_agents_that_claim_at_once_get_different_runs(
 
     assert first is not None and second is not None
     assert {first.run.name, second.run.name} == names
+
+
+def test_of_equal_queues_the_one_that_waited_longer_is_served(agent: UUID) -> None:
+    busy, quiet = make_queue("a-busy"), make_queue("b-quiet")
+    for number in range(3):
+        make_run(make_deployment(f"busy-{number}", queue=busy))
+    waiting = make_run(make_deployment("quiet", queue=quiet))
+    due = datetime.now(UTC) - timedelta(minutes=5)
+    FlowRun.objects.filter(id=waiting.id).update(expected_start_time=due)
+
+    claimed = claim_from(agent, busy, quiet)
+
+    assert claimed is not None and claimed.run.id == waiting.id

@@ -1,10 +1,8 @@
 """`manage.py rqworker default`: the agent."""
 
-import importlib
 import logging
 import os
 import socket
-import sys
 import time
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from django.db import OperationalError, connections
 
 from agents import doorbell, registry
 from agents.models import WorkQueue
+from agents.warmth import PreloadError, warm_up
 from agents.worker import Agent
 from flows.sdk.ids import uuid7
 from runs.session import conninfo_of_django
@@ -58,7 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--name", help="name of this agent (default: host:pid:random)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _set_up_logging(options["verbosity"])
+        _set_log_level(options["verbosity"])
         try:
             queues = _resolve_when_possible(options["queues"])
         except registry.BadQueueNameError as error:
@@ -68,16 +67,16 @@ class Command(BaseCommand):
         ring_lists = [doorbell.rq_queue(queue.id).name for queue in queues]
         conninfo = conninfo_of_django()
         connections.close_all()
-        _preload(settings.AGENT_PRELOAD)
+        try:
+            warm_up(settings.AGENT_PRELOAD)
+        except PreloadError as error:
+            raise CommandError(str(error)) from None
         Agent(ring_lists, identity, conninfo).serve(burst=options["burst"])
 
 
-def _set_up_logging(verbosity: int) -> None:
+def _set_log_level(verbosity: int) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in ("agents", "runs", "rq.worker"):
-        logging.getLogger(name).addHandler(handler)
         logging.getLogger(name).setLevel(level)
 
 
@@ -91,11 +90,3 @@ def _resolve_when_possible(names: Sequence[str]) -> list[WorkQueue]:
             logger.warning("PostgreSQL does not answer, trying again: %s", reason)
             connections.close_all()
             time.sleep(DATABASE_WAIT_SECONDS)
-
-
-def _preload(modules: Sequence[str]) -> None:
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise CommandError(f"AGENT_PRELOAD: cannot import '{module}': {error}") from None

@@ -12,6 +12,8 @@ from portal.client import Portal, PortalError, connect, path_of
 from portal.management.arguments import as_dict, parameter
 from portal.management.watching import watch
 
+INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+
 
 class Command(BaseCommand):
     """Exits with 0 when the watched run completed, 1 when it ended otherwise."""
@@ -37,6 +39,8 @@ class Command(BaseCommand):
             self.run_flow(connect(options["workspace"]), options)
         except PortalError as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
     def run_flow(self, portal: Portal, options: dict[str, Any]) -> None:
         deployment = find_deployment(portal, options["deployment"])
@@ -54,7 +58,7 @@ class Command(BaseCommand):
             final = watch(portal, run["id"], self.stdout.write)
         except KeyboardInterrupt:
             self.stdout.write(f"\nStopped watching. The run goes on: {page}")
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         sys.exit(0 if final == "COMPLETED" else 1)
 
 

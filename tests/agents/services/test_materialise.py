@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from agents.models import ServiceStatus
-from agents.services.materialise import materialise
+from agents.services.materialise import Materialiser
 from flows.models import Deployment, Schedule
 from runs.models import FlowRun
 from runs.session import conninfo_of_django
@@ -23,6 +23,11 @@ pytestmark = pytest.mark.django_db
 
 NOON = datetime(2031, 6, 2, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+def materialise(now: datetime) -> None:
+    """One step of a scheduler that has just started."""
+    Materialiser().step(now)
 
 
 def slots_of(schedule: Schedule) -> list[datetime]:
@@ -96,9 +101,10 @@ def test_the_day_on_which_the_clocks_change(day: datetime, count: int) -> None:
     nightly = make_schedule(cron=f"30 {'2' if count == 23 else '1'} * * *", timezone=zone.key)
     start, end = (moment.replace(tzinfo=zone).astimezone(UTC) for moment in (day, day + timedelta(days=1)))
 
+    materialiser = Materialiser()
     now = start - 5 * MINUTE
     while now < end:
-        materialise(now)
+        materialiser.step(now)
         now += 5 * MINUTE
 
     of_the_day = [slot for slot in slots_of(hourly) if start <= slot < end]
@@ -239,7 +245,28 @@ def test_a_thousand_schedules_cost_few_queries(django_assert_max_num_queries: Dj
     Schedule.objects.bulk_create(Schedule(deployment=deployment, cron="0 6 * * *") for _ in range(1000))
     age(Schedule.objects.all()[0])
 
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(25):
         materialise(NOON)
 
     assert FlowRun.objects.count() == 3000
+
+
+def test_settled_schedules_are_only_read(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    make_schedule(cron="@hourly")
+    materialiser = Materialiser()
+    materialiser.step(NOON)
+
+    # Lock and savepoint, twice: unwanted runs, and one batch. Last tick; schedules, and no more of them.
+    with django_assert_num_queries(6 + 1 + 1 + 2):
+        materialiser.step(NOON + timedelta(seconds=5))
+
+
+def test_a_settled_schedule_that_is_changed_is_looked_at_again() -> None:
+    schedule = make_schedule(cron="0 6 * * *")
+    materialiser = Materialiser()
+    materialiser.step(NOON)
+
+    Schedule.objects.update(cron="0 7 * * *")
+    materialiser.step(NOON + timedelta(seconds=5))
+
+    assert [slot.hour for slot in slots_of(schedule)] == [7, 7, 7]

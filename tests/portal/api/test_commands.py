@@ -155,10 +155,10 @@ def test_watching_ends_with_the_run(workspace_again: Workspace, last: Callable[.
         call_command("runflow", "weather-report/seattle", "--param", "year=1962", "--watch", stdout=out)
 
     thread.join()
+    name = last.__name__
     assert ended.value.code == code
-    assert [
-        name for name in ("Scheduled", "Pending", "Running", last.__name__) if name not in out.getvalue()
-    ] == []
+    seen = [line.partition(" | ")[2] for line in out.getvalue().splitlines() if " | " in line]
+    assert seen == ["Scheduled", "Pending: now Pending", "Running: now Running", f"{name}: now {name}"]
 
 
 @pytest.fixture

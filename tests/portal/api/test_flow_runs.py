@@ -162,6 +162,16 @@ def test_a_run_has_prefects_names(viewer: Caller, new_run: NewRun) -> None:
     assert shown["expected_start_time"].endswith("Z")
 
 
+def test_a_waiting_run_says_what_it_waits_for(viewer: Caller, new_run: NewRun) -> None:
+    run = new_run()
+
+    reasons = viewer.get(f"/api/flow_runs/{run.id}").json()["waiting_on"]
+    finish(run)
+
+    assert "no_agent_online" in [reason["code"] for reason in reasons]
+    assert viewer.get(f"/api/flow_runs/{run.id}").json()["waiting_on"] == []
+
+
 def test_the_history_is_shown_oldest_first(viewer: Caller, new_run: NewRun) -> None:
     run = new_run()
     finish(run)

@@ -1,0 +1,159 @@
+"""compose.yaml without a container engine: what it says, and each service's real command."""
+
+import json
+import re
+import shlex
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from portal.ops.stack import PLACEHOLDERS
+from tests.portal.ops.upstack import free_port
+from tests.processes import PROJECT, Child, RunningStack, wait_until
+
+SECRETS = {"PORTAL_SECRET_KEY": "k" * 50, "POSTGRES_PASSWORD": "pg-word", "REDIS_PASSWORD": "redis-word"}
+VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^${}]*))?\}")
+
+
+class Missing(Exception):
+    """Compose stops with this text: a variable without a default is not set."""
+
+
+def compose(variables: dict[str, str]) -> dict[str, Any]:
+    """The services as Compose sees them."""
+
+    def value(match: "re.Match[str]") -> str:
+        name, operator, text = match.groups()
+        if variables.get(name):
+            return variables[name]
+        if operator == ":?":
+            raise Missing(text)
+        return text or ""
+
+    content = (PROJECT / "compose.yaml").read_text()
+    while VARIABLE.search(content):
+        content = VARIABLE.sub(value, content)
+    services: dict[str, Any] = yaml.safe_load(content.replace("$$", "$"))["services"]
+    return services
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_no_secret_has_a_default(name: str) -> None:
+    with pytest.raises(Missing, match=f"set {name} in .env"):
+        compose({**SECRETS, name: ""})
+
+
+def test_the_customers_names_are_read() -> None:
+    customer = {"POSTGRES_USER": "prefect", "POSTGRES_DB": "flows", "PREFECT_PORT": "4300"}
+
+    server = compose({**SECRETS, **customer})["server"]
+
+    assert server["environment"]["DATABASE_URL"] == "postgresql://prefect:pg-word@postgres:5432/flows"
+    assert server["environment"]["PORTAL_URL"] == "http://localhost:4300"
+    assert server["ports"] == ["4300:4200"]
+
+
+def test_it_stands_on_the_customers_postgresql() -> None:
+    assert compose(SECRETS)["postgres"]["image"] == "postgres:16-alpine"
+
+
+@pytest.mark.parametrize("name", ["server", "scheduler", "agent"])
+def test_processes_start_when_the_database_is_prepared(name: str) -> None:
+    needs = compose(SECRETS)[name]["depends_on"]
+
+    assert needs["prepare"]["condition"] == "service_completed_successfully"
+    assert needs["postgres"]["condition"] == needs["valkey"]["condition"] == "service_healthy"
+
+
+def test_the_examples_secrets_are_refused(stack: RunningStack) -> None:
+    lines = (PROJECT / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+    result = stack.run("prepare", env={"PORTAL_SECRET_KEY": example["PORTAL_SECRET_KEY"]})
+
+    assert result.returncode == 1
+    assert "PORTAL_SECRET_KEY is still a placeholder" in result.stderr
+    assert example["POSTGRES_PASSWORD"] in PLACEHOLDERS
+
+
+class Services:
+    """Runs a service's command of compose.yaml on the test servers."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        self.stack = stack
+        self.port = free_port()
+        self.definition = compose(SECRETS)
+
+    def environment(self, name: str) -> dict[str, str]:
+        given = self.definition[name]["environment"]
+        ours = {"DATABASE_URL": self.stack.database_url, "REDIS_URL": self.stack.redis_url}
+        # Compose reads an empty value as the empty text, YAML as nothing.
+        return {name: text or "" for name, text in {**given, **ours, "PORTAL_PORT": str(self.port)}.items()}
+
+    def start(self, name: str) -> Child:
+        return self.stack.start(*self.definition[name]["command"], env=self.environment(name))
+
+
+@pytest.fixture
+def services(stack: RunningStack) -> Services:
+    return Services(stack)
+
+
+@pytest.mark.processes
+def test_prepare_shows_login_and_key_once(services: Services) -> None:
+    first = services.start("prepare")
+    assert first.wait(60) == 0, first.output
+    second = services.start("prepare")
+    assert second.wait(60) == 0, second.output
+
+    assert "Login: admin / " in first.output
+    assert "API key: portal_" in first.output
+    assert "API key: made before" in second.output
+
+
+@pytest.mark.processes
+def test_two_preparations_at_once_take_turns(services: Services) -> None:
+    both = [services.start("prepare"), services.start("prepare")]
+
+    assert [child.wait(60) for child in both] == [0, 0], "".join(child.output for child in both)
+    assert "".join(child.output for child in both).count("(shown once)") == 2  # one password, one key
+
+
+@pytest.mark.processes
+def test_the_server_gets_ready(services: Services) -> None:
+    services.start("server")
+    check = services.definition["server"]["healthcheck"]["test"]
+    assert check[:3] == ["CMD", "python", "-c"]
+    address = check[3].split("'")[1].replace("4200", str(services.port))
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(address, timeout=3) as answer:
+                return json.load(answer) == {"status": "ready"}
+        except OSError:
+            return False
+
+    wait_until(ready, 30)
+
+
+def test_the_image_starts_manage_py_as_an_ordinary_user() -> None:
+    lines = (PROJECT / "Dockerfile").read_text().splitlines()
+    instructions = dict(line.split(" ", 1) for line in lines if line and not line.startswith(" "))
+
+    assert instructions["USER"] == "portal"
+    assert json.loads(instructions["ENTRYPOINT"]) == ["python", "/app/manage.py"]
+
+
+def test_the_image_has_every_package() -> None:
+    copied = {
+        word
+        for line in (PROJECT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY")
+        for word in shlex.split(line)[1:-1]
+    }
+    packages = {p.parent.name for p in Path(PROJECT).glob("*/__init__.py")} - {"tests"}
+
+    assert packages <= copied
