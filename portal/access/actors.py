@@ -18,13 +18,17 @@ ASCENDING = [Role.VIEWER, Role.OPERATOR, Role.EDITOR, Role.ADMIN]
 
 def actor_of(request: Request | HttpRequest) -> Actor:
     """Who asks: a token limits its user to one workspace, a login does not."""
-    user: Any = request.user
+    return actor_of_user(request.user, workspace_of_token(request))
+
+
+def actor_of_user(user: Any, workspace_id: UUID | None = None) -> Actor:
+    """`user`, limited to `workspace_id` if one is given; nobody, for None or an anonymous user."""
     if user is None or not user.is_authenticated:
         return Actor(user_id=None)
     return Actor(
         user_id=user.pk,
         is_superuser=user.is_superuser,
-        workspace_id=workspace_of_token(request),
+        workspace_id=workspace_id,
         name=user.get_username(),
     )
 

@@ -1,9 +1,52 @@
-"""Our admin site."""
+"""Our admin site: the shell around every page, and the dashboard."""
+
+from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from portal.admin.looks import NOTHING
+
+NAVIGATION = (
+    ("Dashboard", "admin:index"),
+    ("Runs", "admin:runs_flowrun_changelist"),
+    ("Deployments", "admin:flows_deployment_changelist"),
+    ("Flows", "admin:flows_flow_changelist"),
+    ("Pools", "admin:agents_workpool_changelist"),
+    ("Agents", "admin:agents_agent_changelist"),
+)
 
 
 class PortalAdminSite(AdminSite):
     """The control room."""
 
     site_header = site_title = "Portal"
+    index_title = "Dashboard"
+    index_template = "portal/dashboard.html"
+    site_url = None
+    enable_nav_sidebar = False
+    empty_value_display = NOTHING
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        # Its page would load all that goes with the rows; one thing at a time is deleted.
+        self.disable_action("delete_selected")
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().each_context(request), "navigation": _navigation(request.path)}
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from portal.pages.dashboard import dashboard  # models are not loaded yet when this module is
+
+        return super().index(request, {**dashboard(request), **(extra_context or {})})
+
+
+def _navigation(path: str) -> list[dict[str, Any]]:
+    home = reverse("admin:index")
+    entries = [(label, reverse(name)) for label, name in NAVIGATION]
+    return [
+        {"label": label, "url": url, "current": path == url if url == home else path.startswith(url)}
+        for label, url in entries
+    ]

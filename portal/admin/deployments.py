@@ -1,0 +1,126 @@
+"""Deployments: made by deploying code; steered here."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin import display
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest
+from django.http.response import HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from flows.models import Deployment, Membership, Schedule
+from portal.access.actors import actor_of, has_role
+from portal.admin.agents import lamp
+from portal.admin.filters import ScopedRelatedFilter
+from portal.admin.forms import DeploymentForm, ScheduleForm
+from portal.admin.looks import when
+from portal.admin.scoped import ScopedAdmin, ScopedInline
+from portal.admin.strips import bars, recent_runs
+from portal.pages.run_form import run_deployment
+from runs.models import FlowRun
+
+RUNS_SHOWN = 12
+
+
+class ScheduleInline(ScopedInline):
+    """When the deployment is due."""
+
+    model = Schedule
+    form = ScheduleForm
+    fields = ("cron", "interval", "timezone", "parameters", "active")
+    addable = deletable = True
+
+
+class DeploymentList(ChangeList):
+    """Reads the last runs of a whole page of deployments in one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        recent = recent_runs([each.pk for each in self.result_list])
+        for each in self.result_list:
+            each.recent = recent[each.pk]
+
+
+class DeploymentAdmin(ScopedAdmin):
+    """What can be run, how it went lately, and the button that runs it."""
+
+    change_form_template = "portal/deployment.html"
+    form = DeploymentForm
+    list_display = ("title", "state", "last_runs", "work_queue", "entrypoint", "labels", "updated_when")
+    list_display_links = None
+    list_filter = (("flow", ScopedRelatedFilter), "paused")
+    list_select_related = ("flow", "work_queue__work_pool")
+    search_fields = ("name", "flow__name")
+    ordering = ("flow__name", "name")
+    inlines = (ScheduleInline,)
+    readonly_fields = ("entrypoint", "path", "version")
+    fields = (
+        ("entrypoint", "path", "version"),
+        "description",
+        ("work_queue", "paused"),
+        "parameters",
+        "tags",
+    )
+    deletable = True
+
+    def get_urls(self) -> list[URLPattern]:
+        run = path(
+            "<uuid:deployment_id>/run/",
+            self.admin_site.admin_view(self.run_view),
+            name="flows_deployment_run",
+        )
+        return [run, *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DeploymentList
+
+    def run_view(self, request: HttpRequest, deployment_id: UUID) -> HttpResponse:
+        """The form that starts a run."""
+        return run_deployment(request, deployment_id, self.admin_site)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        deployment = self.get_object(request, object_id)
+        context = _about(request, deployment) if deployment else {}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    @display(description="flow / deployment")
+    def title(self, deployment: Deployment) -> SafeString:
+        url = reverse("admin:flows_deployment_change", args=[deployment.pk])
+        return format_html(
+            '<span class="quiet">{} /</span> <a class="name" href="{}">{}</a>',
+            deployment.flow.name,
+            url,
+            deployment.name,
+        )
+
+    @display(description="state")
+    def state(self, deployment: Deployment) -> SafeString:
+        return lamp(not deployment.paused, "active", "paused")
+
+    @display(description="last runs")
+    def last_runs(self, deployment: Any) -> SafeString:
+        return bars(deployment.recent)
+
+    @display(description="tags")
+    def labels(self, deployment: Deployment) -> SafeString:
+        return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in deployment.tags[:5]))
+
+    @display(description="updated")
+    def updated_when(self, deployment: Deployment) -> SafeString:
+        return when(deployment.updated)
+
+
+def _about(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """What the page shows beside the form."""
+    runs = FlowRun.objects.for_actor(actor_of(request)).filter(deployment=deployment)
+    may_run = has_role(actor_of(request), Membership.Role.OPERATOR, deployment.workspace_id)
+    return {
+        "may_run": may_run,
+        "runs": runs.order_by("-created")[:RUNS_SHOWN],
+        "strip": bars(recent_runs([deployment.pk], count=40)[deployment.pk]),
+    }

@@ -1,0 +1,67 @@
+"""List filters whose choices are limited to what the user may see."""
+
+from typing import Any
+
+from django.contrib.admin import ChoicesFieldListFilter, RelatedFieldListFilter, SimpleListFilter
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from flows.models import Workspace
+from flows.models.workspace import DEFAULT_WORKSPACE
+from portal.access.actors import actor_of
+
+MOST_CHOICES = 200
+
+
+class ScopedRelatedFilter(RelatedFieldListFilter):
+    """By a related row; Django's own would name the rows of every workspace."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        rows = field.related_model.objects.for_actor(actor_of(request))
+        names = rows.order_by("name").values_list("pk", *self.label_columns(field))[:MOST_CHOICES]
+        return [(pk, " / ".join(label)) for pk, *label in names]
+
+    def label_columns(self, field: Any) -> list[str]:
+        return ["flow__name", "name"] if field.name == "deployment" else ["name"]
+
+
+class StateFilter(ChoicesFieldListFilter):
+    """By the type of a run's state."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "state"
+
+
+class WorkspaceFilter(SimpleListFilter):
+    """One workspace at a time, so that every list of runs reads one range of an index.
+
+    Without a choice it is the default workspace, else the first one. A list narrowed to a flow or
+    a deployment needs no workspace.
+    """
+
+    title = "workspace"
+    parameter_name = "workspace"
+    narrower = ("flow__id__exact", "deployment__id__exact")
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        self.visible = sorted(
+            Workspace.objects.for_actor(actor_of(request)),
+            key=lambda each: (each.name != DEFAULT_WORKSPACE, each.name),
+        )
+        self.is_narrow = any(name in request.GET for name in self.narrower)
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(each.pk), each.name) for each in self.visible] if len(self.visible) > 1 else []
+
+    def has_output(self) -> bool:
+        return len(self.visible) > 1
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        known = {str(each.pk) for each in self.visible}
+        if self.value() in known:
+            return queryset.filter(workspace_id=self.value())
+        if self.is_narrow or not self.visible:
+            return queryset
+        return queryset.filter(workspace_id=self.visible[0].pk)

@@ -1,0 +1,40 @@
+"""Which resource has which pages."""
+
+from django.apps import apps
+from django.contrib.admin import site
+from django.contrib.auth.models import Group
+from django.db.models import Model
+
+from agents.models import Agent, ServiceStatus, WorkPool
+from flows.models import Deployment, Flow, Workspace
+from portal.access.models import ApiToken
+from portal.admin.agents import AgentAdmin, ServiceStatusAdmin
+from portal.admin.api_tokens import ApiTokenAdmin
+from portal.admin.deployments import DeploymentAdmin
+from portal.admin.flow_runs import FlowRunAdmin
+from portal.admin.flows import FlowAdmin
+from portal.admin.work_pools import WorkPoolAdmin
+from portal.admin.workspaces import WorkspaceAdmin
+from runs.models import FlowRun
+
+
+def register_all() -> None:
+    """Register ours; take out what others registered and we do not use.
+
+    Groups have no meaning where roles decide, and django-rq's page knows only doorbells.
+    """
+    unused: list[type[Model]] = [Group, *apps.get_app_config("django_rq").get_models()]
+    for model in unused:
+        if site.is_registered(model):
+            site.unregister(model)
+    for model, admin in (
+        (FlowRun, FlowRunAdmin),
+        (Deployment, DeploymentAdmin),
+        (Flow, FlowAdmin),
+        (WorkPool, WorkPoolAdmin),
+        (Agent, AgentAdmin),
+        (ServiceStatus, ServiceStatusAdmin),
+        (Workspace, WorkspaceAdmin),
+        (ApiToken, ApiTokenAdmin),
+    ):
+        site.register(model, admin)

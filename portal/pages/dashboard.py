@@ -1,0 +1,95 @@
+"""The dashboard: is everything all right, and what needs somebody."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.utils.timezone import now
+
+from agents.models import Agent, ServiceStatus
+from agents.registry import OFFLINE_AFTER
+from flows.models import Deployment, Workspace
+from portal.access.actors import actor_of
+from portal.admin.agents import visible_agents
+from portal.admin.strips import bars, recent_runs
+from runs.models import FlowRun
+from runs.models.flow_run import StateType
+
+ATTENTION_WITHIN = timedelta(days=7)
+ROWS = 8
+MOST_COUNTED = 1000
+SERVICE_SILENT_AFTER = timedelta(seconds=20)
+
+
+def dashboard(request: HttpRequest) -> dict[str, Any]:
+    """What the page shows. Every query reads a bounded range of an index."""
+    actor = actor_of(request)
+    workspaces = list(Workspace.objects.for_actor(actor).values_list("id", flat=True))
+    deployments = list(Deployment.objects.for_actor(actor).select_related("flow").order_by("-updated")[:ROWS])
+    recent = recent_runs([each.pk for each in deployments])
+    return {
+        "counts": [*_counts(workspaces)],
+        "attention": _attention(workspaces),
+        "upcoming": _upcoming(workspaces),
+        "deployments": [(each, bars(recent[each.pk])) for each in deployments],
+        "agents": _online(visible_agents(request)),
+        "services": _services(),
+    }
+
+
+def _runs(workspaces: Sequence[UUID]) -> QuerySet[FlowRun]:
+    return FlowRun.objects.filter(workspace_id__in=workspaces).select_related("flow", "deployment")
+
+
+def _counts(workspaces: Sequence[UUID]) -> list[dict[str, Any]]:
+    """How many runs are in each state that is not an end; `1000+` when there are more."""
+    runs = _runs(workspaces).order_by()
+    shown = {
+        "running": runs.filter(state_type=StateType.RUNNING),
+        "pending": runs.filter(state_type=StateType.PENDING),
+        "waiting": runs.filter(state_type=StateType.SCHEDULED, expected_start_time__lte=Now()),
+        "paused": runs.filter(state_type=StateType.PAUSED),
+    }
+    types = {"waiting": "SCHEDULED"}
+    return [
+        {"label": label, "type": types.get(label, label.upper()), "count": _bounded(found)}
+        for label, found in shown.items()
+    ]
+
+
+def _bounded(rows: QuerySet[Any]) -> str:
+    count = rows[: MOST_COUNTED + 1].count()
+    return f"{MOST_COUNTED}+" if count > MOST_COUNTED else str(count)
+
+
+def _attention(workspaces: Sequence[UUID]) -> list[FlowRun]:
+    """The newest runs that failed or crashed lately."""
+    bad = _runs(workspaces).filter(
+        state_type__in=[StateType.FAILED, StateType.CRASHED], created__gt=Now() - ATTENTION_WITHIN
+    )
+    return list(bad.order_by("-created")[:ROWS])
+
+
+def _upcoming(workspaces: Sequence[UUID]) -> list[FlowRun]:
+    due = _runs(workspaces).filter(state_type=StateType.SCHEDULED, expected_start_time__gt=Now())
+    return list(due.order_by("expected_start_time")[:ROWS])
+
+
+def _online(agents: QuerySet[Agent]) -> list[Agent]:
+    return list(
+        agents.filter(stopped__isnull=True, last_seen__gt=Now() - OFFLINE_AFTER).order_by("started")[:ROWS]
+    )
+
+
+def _services() -> list[dict[str, Any]]:
+    """Each loop of the scheduler by its liveliest process."""
+    newest = ServiceStatus.objects.order_by("name", "-last_success").distinct("name")
+    return [{"service": each, "fresh": _is_fresh(each)} for each in newest]
+
+
+def _is_fresh(service: ServiceStatus) -> bool:
+    return service.last_success is not None and now() - service.last_success < SERVICE_SILENT_AFTER

@@ -1,0 +1,124 @@
+"""The page of one flow run: live state, tasks, logs, and what one may do about it."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_GET, require_POST
+
+from flows.models import Membership
+from flows.sdk.states import Cancelling
+from portal.access.actors import actor_of, has_role
+from portal.pages.run_changes import BadCursorError, Cursors, changes_of, log_lines_as_text
+from portal.pages.run_view import RunView
+from runs.create import create_flow_run
+from runs.models import FlowRun
+from runs.models.flow_run import TERMINAL
+from runs.session import DjangoSession
+from runs.transition import transition
+
+PAGE = "admin:runs_flowrun_change"
+FRAGMENTS = ("header", "notices", "facts", "artifacts", "history")
+
+
+def urls(site: AdminSite) -> list[URLPattern]:
+    """The page's routes, to stand before those of the flow runs' ModelAdmin."""
+    views = {
+        "": (require_GET(_page), "runs_flowrun_change"),
+        "changes": (require_GET(_changes), "runs_flowrun_changes"),
+        "logs.txt": (require_GET(_logs), "runs_flowrun_logs"),
+        "cancel": (require_POST(_cancel), "runs_flowrun_cancel"),
+        "again": (require_POST(_again), "runs_flowrun_again"),
+    }
+    return [
+        path(f"<uuid:run_id>/{tail}", site.admin_view(view), {"site": site}, name=name)
+        for tail, (view, name) in views.items()
+    ]
+
+
+def _page(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    run = _visible(request, run_id)
+    context = {
+        **site.each_context(request),
+        **_context(request, run),
+        "title": run.name,
+        "opts": FlowRun._meta,
+    }
+    return TemplateResponse(request, "portal/flow_run.html", context)
+
+
+def _changes(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    """What changed since the cursors in the query, and the page's parts as they are now."""
+    run = _visible(request, run_id)
+    try:
+        cursors = Cursors.of(request.GET)
+    except BadCursorError as error:
+        return JsonResponse({"error": str(error)}, status=400)
+    context = _context(request, run)
+    html = {name: render_to_string(f"portal/run/{name}.html", context, request) for name in FRAGMENTS}
+    return JsonResponse({**changes_of(run, cursors), "html": html})
+
+
+def _logs(request: HttpRequest, run_id: UUID, site: AdminSite) -> StreamingHttpResponse:
+    """All log lines as a text file."""
+    run = _visible(request, run_id)
+    lines: Iterator[str] = log_lines_as_text(run)
+    response = StreamingHttpResponse(lines, content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{run.id}.log"'
+    return response
+
+
+def _cancel(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    """Ask the run to stop; what has no process is cancelled at once."""
+    run = _operable(request, run_id)
+    message = f"Cancelled by {actor_of(request).name}."
+    verdict = transition(DjangoSession(), run.id, Cancelling(message=message))
+    if run.state_type in TERMINAL or verdict.state is None:
+        messages.warning(request, f"{run.name} is over already: there was nothing to cancel.")
+    return redirect(PAGE, run.id)
+
+
+def _again(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    """A new run of the same deployment with the same parameters."""
+    run = _operable(request, run_id)
+    if run.deployment is None:
+        messages.error(request, "Its deployment is gone, so it cannot be run again.")
+        return redirect(PAGE, run.id)
+    actor = actor_of(request)
+    new = create_flow_run(
+        run.deployment,
+        parameters=run.parameters,
+        tags=run.tags,
+        created_by={"type": "USER", "id": str(actor.user_id), "display_value": actor.name},
+    )
+    return redirect(PAGE, new.id)
+
+
+def _context(request: HttpRequest, run: FlowRun) -> dict[str, Any]:
+    may_operate = has_role(actor_of(request), Membership.Role.OPERATOR, run.workspace_id)
+    return {"run": run, "view": RunView(run), "may_operate": may_operate}
+
+
+def _visible(request: HttpRequest, run_id: UUID) -> FlowRun:
+    """The run, if the user may see it; otherwise it is not there."""
+    related = ("flow", "deployment", "agent", "work_queue__work_pool__workspace", "schedule")
+    runs = FlowRun.objects.for_actor(actor_of(request)).select_related(*related)
+    run: FlowRun | None = runs.filter(id=run_id).first()
+    if run is None:
+        raise Http404("There is no such flow run.")
+    return run
+
+
+def _operable(request: HttpRequest, run_id: UUID) -> FlowRun:
+    run = _visible(request, run_id)
+    if not has_role(actor_of(request), Membership.Role.OPERATOR, run.workspace_id):
+        raise PermissionDenied("Your role in this workspace does not allow this.")
+    return run

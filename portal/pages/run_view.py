@@ -1,0 +1,181 @@
+"""What the run page says about a run, ready for its templates."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import orjson
+from django.db.models import Q
+from django.urls import NoReverseMatch, reverse
+
+from agents.waiting import waiting_on
+from runs.logs import of_run
+from runs.models import Artifact, FlowRun, FlowRunState
+from runs.models.flow_run import TERMINAL, StateType
+
+KINDS = {
+    "flow_run": "runs_flowrun", "deployment": "flows_deployment", "work_queue": "agents_workqueue",
+    "work_pool": "agents_workpool", "agent": "agents_agent",
+}  # fmt: skip
+MOST_STATES = 50
+MOST_RELATIVES = 20
+MOST_ARTIFACTS = 10
+MOST_ROWS = 100
+MOST_COLUMNS = 20
+TRACE_LINES = 8
+ERROR = 40
+WATERFALL_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part of a start: `label` was reached `took_ms` after the step before it."""
+
+    label: str
+    took_ms: float
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table artifact, cut to what a page can show."""
+
+    name: str
+    description: str
+    columns: list[str]
+    rows: list[list[Any]]
+    left_out: int
+
+
+class RunView:
+    """Reads each part when a template asks for it, at most once."""
+
+    def __init__(self, run: FlowRun) -> None:
+        self.run = run
+
+    @property
+    def is_over(self) -> bool:
+        return self.run.state_type in TERMINAL
+
+    @property
+    def has_failed(self) -> bool:
+        return self.run.state_type in {StateType.FAILED, StateType.CRASHED}
+
+    @property
+    def can_cancel(self) -> bool:
+        return not self.is_over and self.run.state_type != StateType.CANCELLING
+
+    @property
+    def created_by(self) -> str:
+        made = self.run.created_by or {}
+        return str(made.get("display_value") or made.get("type") or "")
+
+    @property
+    def deployment_url(self) -> str:
+        return admin_url({"kind": "deployment", "id": self.run.deployment_id})
+
+    @property
+    def agent_url(self) -> str:
+        return admin_url({"kind": "agent", "id": self.run.agent_id})
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """Names and values as JSON."""
+        given = self.run.parameters.items()
+        return [(name, orjson.dumps(value, default=str).decode()) for name, value in given]
+
+    @property
+    def relation(self) -> str:
+        return "part of" if self.run.root_run_id else "subflows"
+
+    @cached_property
+    def relatives(self) -> list[dict[str, Any]]:
+        """The run that this one is a part of, or the runs that are parts of it."""
+        run = self.run
+        others = FlowRun.objects.filter(Q(id=run.root_run_id) | Q(root_run=run)).order_by("created")
+        rows = others.values("id", "name", "state_name")[:MOST_RELATIVES]
+        return [{**row, "url": admin_url({"kind": "flow_run", "id": row["id"]})} for row in rows]
+
+    @cached_property
+    def waiting(self) -> list[dict[str, Any]]:
+        """What it waits for, with addresses for what can be looked at."""
+        return [
+            {
+                **reason,
+                "url": admin_url(reason["link"]) if reason["link"] else "",
+                "holders": [{**holder, "url": admin_url(holder)} for holder in reason["holders"]],
+            }
+            for reason in waiting_on(self.run)
+        ]
+
+    @cached_property
+    def states(self) -> list[FlowRunState]:
+        """The newest states, oldest first."""
+        newest = FlowRunState.objects.filter(flow_run=self.run).order_by("-timestamp", "-id")[:MOST_STATES]
+        return list(reversed(newest))
+
+    @cached_property
+    def trace(self) -> str:
+        """The last lines of the newest error in the log."""
+        line = of_run(self.run).filter(level__gte=ERROR).reverse().first()
+        return "\n".join(line.message.strip().splitlines()[-TRACE_LINES:]) if line else ""
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Where the start of this attempt spent its time: due, claimed, forked, loaded, running."""
+        run = self.run
+        due = max(run.expected_start_time, run.created)
+        reached = [
+            ("claimed", run.claimed_time),
+            ("forked", run.forked_time),
+            ("loaded", run.loaded_time),
+            ("running", self._running_time()),
+        ]
+        times = [(label, time) for label, time in reached if time and time >= due]
+        if not times or not run.claimed_time:
+            return []
+        total = max((times[-1][1] - due).total_seconds(), 1e-6)
+        steps, before = [], due
+        for label, time in times:
+            took = max(0.0, (time - before).total_seconds())
+            x = (before - due).total_seconds() / total * WATERFALL_WIDTH
+            steps.append(Step(label, took * 1000, x, max(took / total * WATERFALL_WIDTH, 0.5)))
+            before = max(time, before)
+        return steps
+
+    @property
+    def start_ms(self) -> float:
+        """Milliseconds from due to running."""
+        return sum(step.took_ms for step in self.steps)
+
+    def _running_time(self) -> datetime | None:
+        running = (
+            state.timestamp
+            for state in self.states
+            if state.type == StateType.RUNNING and state.attempt == self.run.attempt
+        )
+        return next(running, None)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        newest = Artifact.objects.filter(flow_run=self.run, type=Artifact.Type.TABLE).order_by("created")
+        return [table_of(artifact) for artifact in newest[:MOST_ARTIFACTS]]
+
+
+def table_of(artifact: Artifact) -> Table:
+    """The artifact's rows under the columns that any of the shown rows has."""
+    rows = [row for row in artifact.data if isinstance(row, dict)] if isinstance(artifact.data, list) else []
+    shown = rows[:MOST_ROWS]
+    columns = list(dict.fromkeys(str(name) for row in shown for name in row))[:MOST_COLUMNS]
+    cells = [[row.get(name, "") for name in columns] for row in shown]
+    return Table(str(artifact), artifact.description, columns, cells, len(rows) - len(shown))
+
+
+def admin_url(link: Any) -> str:
+    """The admin page of an object `{kind, id}`; empty for a kind that has none."""
+    try:
+        return reverse(f"admin:{KINDS[link['kind']]}_change", args=[link["id"]])
+    except NoReverseMatch:
+        return ""

@@ -1,0 +1,113 @@
+"""The run page in a real browser, over a real server, with a real agent, under the enforced policy."""
+
+import re
+import signal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from portal.demo import deploy_demo
+from runs.create import create_flow_run
+from runs.models import FlowRun
+from tests.e2e.conftest import Screen
+from tests.factories import make_run
+from tests.processes import RunningStack
+
+pytestmark = [pytest.mark.browser, pytest.mark.processes]
+PATIENCE = 20_000  # ms
+
+
+def path_of(run: FlowRun) -> str:
+    return f"/admin/runs/flowrun/{run.id}/"
+
+
+def expect_state(page: Page, name: str) -> None:
+    expect(page.locator("#run-header .badge")).to_contain_text(name, timeout=PATIENCE)
+
+
+def demo_run(**parameters: object) -> FlowRun:
+    return create_flow_run(deploy_demo(), parameters={"pace": 0.4, **parameters})
+
+
+def test_a_run_is_watched_from_scheduled_to_completed_without_reload(
+    screen: Screen, stack: RunningStack
+) -> None:
+    run = demo_run()
+    screen.log_in()
+    page = screen.open(path_of(run))
+    page.evaluate("window.sameDocument = true")
+
+    expect_state(page, "Scheduled")
+    expect(page.locator(".run-why").first).to_contain_text("No agent serves queue 'default'")
+    expect(page.locator("#run-no-tasks")).to_be_visible()
+
+    stack.start("rqworker", "default")
+    expect_state(page, "Running")
+    expect(page.locator(".run-why")).to_have_count(0)
+
+    expect_state(page, "Completed")
+    expect(page.locator("#run-counts")).to_have_text("14 tasks: 14 completed")
+    expect(page.locator("#run-log-rows")).to_contain_text("Read 1461 days of 4 years")
+    expect(page.locator(".run-steps")).to_contain_text("claimed")
+    page.click(".run-tab[data-panel=artifacts]")
+    expect(page.locator("#run-artifacts")).to_contain_text("2015-07-19")
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_a_running_run_is_cancelled_with_the_button(screen: Screen, stack: RunningStack) -> None:
+    stack.start("rqworker", "default").wait_for(" serves ")
+    run = demo_run(pace=30)
+    screen.log_in()
+    page = screen.open(path_of(run))
+    expect_state(page, "Running")
+
+    page.click("text=Cancel")
+
+    expect_state(page, "Cancelled")
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+def test_the_page_comes_back_when_the_server_does(screen: Screen, stack: RunningStack) -> None:
+    run = make_run(name="spry-anteater")
+    screen.log_in()
+    page = screen.open(path_of(run))
+    page.wait_for_function("document.documentElement.dataset.live === 'live'")
+    server = stack._children[0]
+    port = screen.url.rpartition(":")[2]
+
+    server.signal(signal.SIGKILL)
+    page.wait_for_function("document.documentElement.dataset.live === 'reconnecting'")
+    FlowRun.objects.filter(id=run.id).update(name="renamed-anteater", version=2)
+    stack.start("serve", "--port", port, env={"PORTAL_URL": screen.url})
+
+    expect(page.locator("#run-header h1")).to_have_text("renamed-anteater", timeout=PATIENCE)
+    page.wait_for_function("document.documentElement.dataset.live === 'live'", timeout=PATIENCE)
+    screen.troubles[:] = [each for each in screen.troubles if not re.search("ERR_CONNECTION|WebSocket", each)]
+
+
+def test_logs_are_filtered(screen: Screen, stack: RunningStack) -> None:
+    stack.start("rqworker", "default").wait_for(" serves ")
+    run = demo_run(pace=0)
+    screen.log_in()
+    page = screen.open(path_of(run))
+    expect_state(page, "Completed")
+    expect(page.locator("#run-log-count")).to_have_text("7 lines")
+
+    page.select_option("#run-log-level", "40")
+    expect(page.locator("#run-log-count")).to_have_text("1 of 7 lines")
+    page.select_option("#run-log-level", "0")
+    page.fill("#run-log-task", "extract-2013")
+    expect(page.locator(".log-text")).to_have_text(["2013 has 365 days"])
+
+
+def test_the_page_is_light(screen: Screen) -> None:
+    run = make_run()
+    screen.log_in()
+    sizes: list[int] = []
+    screen.page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+
+    page = screen.open(path_of(run))
+    page.wait_for_load_state("networkidle")
+
+    assert len(sizes) <= 15
+    assert sum(sizes) <= 150_000

@@ -1,0 +1,200 @@
+"""The pages' sockets, with the real publisher over a real Valkey: who may listen, and what they hear."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
+from django.test import Client
+
+from flows.models import Membership, Workspace
+from portal.asgi import application
+from portal.live.consumers import FORBIDDEN, NOT_LOGGED_IN
+from portal.live.publisher import publish
+from runs.announce import RunChanged
+from runs.models import FlowRun
+from tests.factories import make_deployment, make_queue, make_run
+from tests.processes import RunningStack
+
+OURS = "http://localhost"
+PATIENCE = 5  # seconds
+
+
+class Socket:
+    """A page's end of a socket of our application."""
+
+    def __init__(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+        scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers}
+        self.instance = ApplicationCommunicator(application, {**scope, "subprotocols": []})
+
+    async def connect(self) -> bool:
+        """Whether the socket was accepted."""
+        await self.instance.send_input({"type": "websocket.connect"})
+        answer = await self.instance.receive_output(PATIENCE)
+        return bool(answer["type"] == "websocket.accept")
+
+    async def close_code(self) -> int:
+        """Why an accepted socket is closed at once."""
+        assert await self.connect()
+        message = await self.instance.receive_output(PATIENCE)
+        assert message["type"] == "websocket.close"
+        return int(message["code"])
+
+    async def hint(self) -> dict[str, Any]:
+        """The next message."""
+        message: dict[str, Any] = json.loads((await self.instance.receive_output(PATIENCE))["text"])
+        return message
+
+    async def leave(self) -> None:
+        await self.instance.send_input({"type": "websocket.disconnect", "code": 1000})
+        await self.instance.wait(PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def committed(stack: RunningStack) -> Iterator[None]:
+    """Sockets look things up in other threads, which see no open transaction."""
+    yield
+
+
+@pytest.fixture
+def run() -> FlowRun:
+    return make_run()
+
+
+@pytest.fixture
+def foreign_run() -> FlowRun:
+    elsewhere = Workspace.objects.create(name="elsewhere")
+    return make_run(make_deployment(queue=make_queue(workspace=elsewhere)))
+
+
+def member(name: str = "ada", **fields: Any) -> AbstractUser:
+    """A viewer of the default workspace who may use the pages."""
+    user = get_user_model().objects.create_user(name, password="secret", **({"is_staff": True} | fields))
+    Membership.objects.create(user=user, workspace=Workspace.objects.get(name="default"), role="viewer")
+    return user
+
+
+def cookie_of(user: AbstractUser | None) -> str:
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    return "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+
+
+@asynccontextmanager
+async def socket(path: str, cookie: str, origin: str | None = OURS) -> AsyncIterator[Socket]:
+    headers = [(b"host", b"localhost"), (b"cookie", cookie.encode())]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    opened = Socket(path, headers)
+    yield opened
+    await opened.leave()
+
+
+def hint(run: FlowRun, version: int = 2) -> RunChanged:
+    return RunChanged(run.id, run.workspace_id, version, "RUNNING", "Running")
+
+
+async def tell(*hints: RunChanged) -> None:
+    await sync_to_async(lambda: [publish(each) for each in hints])()
+
+
+@pytest.fixture
+def paths(run: FlowRun) -> list[str]:
+    return ["/ws/runs", f"/ws/runs/{run.id}"]
+
+
+async def test_a_stranger_is_sent_away(paths: list[str]) -> None:
+    for path in paths:
+        async with socket(path, cookie="") as opened:
+            assert await opened.close_code() == NOT_LOGGED_IN
+
+
+async def test_a_user_without_the_staff_flag_is_sent_away(paths: list[str]) -> None:
+    cookie = await sync_to_async(lambda: cookie_of(member(is_staff=False)))()
+
+    for path in paths:
+        async with socket(path, cookie) as opened:
+            assert await opened.close_code() == NOT_LOGGED_IN
+
+
+async def test_a_run_of_a_foreign_workspace_is_refused(foreign_run: FlowRun) -> None:
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+
+    async with socket(f"/ws/runs/{foreign_run.id}", cookie) as opened:
+        assert await opened.close_code() == FORBIDDEN
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null", None])
+async def test_pages_of_other_sites_are_refused(paths: list[str], origin: str | None) -> None:
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+
+    for path in paths:
+        async with socket(path, cookie, origin) as opened:
+            assert not await opened.connect()
+
+
+async def test_a_published_change_reaches_the_page_and_the_list(run: FlowRun, paths: list[str]) -> None:
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+
+    for path in paths:
+        async with socket(path, cookie) as opened:
+            await opened.connect()
+            assert await opened.hint() == {"joined": 1}
+            await tell(hint(run))
+            assert await opened.hint() == {
+                "run_id": str(run.id), "version": 2, "state_type": "RUNNING", "state_name": "Running",
+            }  # fmt: skip
+
+
+async def test_the_list_hears_nothing_of_foreign_workspaces(run: FlowRun, foreign_run: FlowRun) -> None:
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+
+    async with socket("/ws/runs", cookie) as opened:
+        await opened.connect()
+        await opened.hint()
+        await tell(hint(foreign_run), hint(run))
+        assert (await opened.hint())["run_id"] == str(run.id)
+        assert await opened.instance.receive_nothing()
+
+
+async def test_a_hundred_changes_become_a_few_hints_and_the_last_one_counts(run: FlowRun) -> None:
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+
+    async with socket(f"/ws/runs/{run.id}", cookie) as opened:
+        await opened.connect()
+        await opened.hint()
+        await tell(*(hint(run, version) for version in range(100)))
+        versions: list[int] = []
+        while not versions or versions[-1] < 99:
+            versions.append((await opened.hint())["version"])
+
+    assert len(versions) < 30
+    assert versions == sorted(versions)
+
+
+async def test_a_subflow_page_hears_of_its_root(run: FlowRun, make_child: Callable[[], FlowRun]) -> None:
+    child = await sync_to_async(make_child)()
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+
+    async with socket(f"/ws/runs/{child.id}", cookie) as opened:
+        await opened.connect()
+        assert await opened.hint() == {"joined": 2}
+        await tell(hint(run))
+        assert (await opened.hint())["run_id"] == str(run.id)
+
+
+@pytest.fixture
+def make_child(run: FlowRun) -> Callable[[], FlowRun]:
+    def make() -> FlowRun:
+        child = make_run()
+        child.root_run = run
+        child.save()
+        return child
+
+    return make

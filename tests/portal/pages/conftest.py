@@ -1,0 +1,10 @@
+from tests.portal.fixtures import (  # noqa: F401
+    deployment,
+    editor,
+    elsewhere,
+    foreigner,
+    new_run,
+    operator,
+    viewer,
+    workspace,
+)
