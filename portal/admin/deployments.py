@@ -56,14 +56,7 @@ class DeploymentAdmin(ScopedAdmin):
     search_fields = ("name", "flow__name")
     ordering = ("flow__name", "name")
     inlines = (ScheduleInline,)
-    readonly_fields = ("entrypoint", "path", "version")
-    fields = (
-        ("entrypoint", "path", "version"),
-        "description",
-        ("work_queue", "paused"),
-        "parameters",
-        "tags",
-    )
+    fields = ("work_queue", "paused", "description", "parameters", "tags")
     deletable = True
 
     def get_urls(self) -> list[URLPattern]:

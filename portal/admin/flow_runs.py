@@ -11,13 +11,11 @@ from django.utils.timezone import now
 
 from portal.admin.filters import ScopedRelatedFilter, StateFilter, WorkspaceFilter
 from portal.admin.keyset import KeysetChangeList
-from portal.admin.looks import NOTHING, badge, span, when
+from portal.admin.looks import NOTHING, badge, head_line, span, when
 from portal.admin.scoped import ScopedAdmin
 from portal.pages import flow_run
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL
-
-HEAD_LENGTH = 160
 
 
 def seconds_of(run: FlowRun) -> float | None:
@@ -25,12 +23,6 @@ def seconds_of(run: FlowRun) -> float | None:
     if run.start_time is None:
         return None
     return ((run.end_time or now()) - run.start_time).total_seconds()
-
-
-def head_line(message: str) -> str:
-    """The first line of a message, as much of it as a list has room for."""
-    first = message.strip().partition("\n")[0]
-    return first if len(first) <= HEAD_LENGTH else f"{first[: HEAD_LENGTH - 1]}…"
 
 
 class FlowRunAdmin(ScopedAdmin):

@@ -7,6 +7,8 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 NOTHING = "\N{EN DASH}"
+HEAD_LENGTH = 160
+OPENING = "Flow run encountered an exception: "
 GLYPHS = {
     "SCHEDULED": "◷",
     "PENDING": "…",
@@ -66,3 +68,9 @@ def when(moment: datetime | None) -> SafeString:
         f"{moment:%Y-%m-%d %H:%M:%S}",
         relative(moment),
     )
+
+
+def head_line(message: str) -> str:
+    """The first line of a state's message, without the words that every failure begins with."""
+    first = message.strip().partition("\n")[0].removeprefix(OPENING)
+    return first if len(first) <= HEAD_LENGTH else f"{first[: HEAD_LENGTH - 1]}…"

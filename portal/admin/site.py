@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -35,7 +36,12 @@ class PortalAdminSite(AdminSite):
         self.disable_action("delete_selected")
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {**super().each_context(request), "navigation": _navigation(request.path)}
+        users = get_user_model()._meta
+        return {
+            **super().each_context(request),
+            "navigation": _navigation(request.path),
+            "users_page": f"admin:{users.app_label}_{users.model_name}_changelist",
+        }
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from portal.pages.dashboard import dashboard  # models are not loaded yet when this module is

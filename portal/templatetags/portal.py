@@ -26,3 +26,9 @@ def when(moment: datetime | None) -> SafeString:
 def span(seconds: float | None) -> str:
     """Seconds as `4.6s` or `2h 5m`."""
     return looks.NOTHING if seconds is None else looks.span(seconds)
+
+
+@register.filter
+def head_line(message: str) -> str:
+    """The first line of a state's message."""
+    return looks.head_line(message)

@@ -19,7 +19,6 @@ from runs.models import Artifact, FlowRun, Log, TaskRun
 from runs.session import DjangoSession
 from runs.transition import transition
 
-
 pytestmark = pytest.mark.django_db
 NewRun = Callable[..., FlowRun]
 
