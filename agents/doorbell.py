@@ -23,16 +23,30 @@ def ring_answered() -> None:
     """The function named in a ring. Agents answer rings themselves and never call it."""
 
 
-@lru_cache(maxsize=1)
-def connection() -> "redis.Redis":
-    """This process's kept Redis connection (a pool that a fork may inherit safely).
+def connect(timeout: float, retries: int = 0) -> "redis.Redis":
+    """A Redis client that waits `timeout` seconds for an answer and repeats a command `retries` times.
 
-    It repeats a command once, for a connection that Redis closed meanwhile. A ring is a hint:
-    whoever rings must not wait long for a Redis that hangs.
+    A connection of it is cheap to open, as a horse opens one before user code runs: RESP2 needs no
+    greeting, and without `driver_info` redis-py neither looks up its own version nor tells it.
     """
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
+        settings.REDIS_URL,
+        protocol=2,
+        driver_info=None,
+        socket_timeout=timeout,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), retries),
     )
+
+
+@lru_cache(maxsize=1)
+def connection() -> "redis.Redis":
+    """This process's kept connection for hints (a pool that a fork may inherit safely).
+
+    It repeats a command once, for a connection that Redis closed meanwhile, and gives up early:
+    whoever sends a hint must not wait long for a Redis that hangs.
+    """
+    return connect(timeout=2, retries=1)
 
 
 def list_name(workspace: str, pool: str, queue: str) -> str:

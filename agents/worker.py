@@ -17,8 +17,6 @@ import psycopg
 import redis
 from django.conf import settings
 from django.db import connections
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rq import Queue, Worker, worker_registration
 from rq.exceptions import DequeueTimeout, NoSuchJobError, StopRequested
 from rq.executions import Execution
@@ -44,13 +42,6 @@ LONGEST_DATABASE_WAIT = 5.0
 WORKER_TTL = 20  # RQ derives from it how long a wait for a ring blocks: 15 s less
 
 
-def connect(timeout: float) -> "redis.Redis":
-    """A Redis connection that gives up after `timeout` seconds instead of retrying: we loop anyway."""
-    return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=timeout, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
-    )
-
-
 class AgentWorker(Worker):
     """Serves work queues. `serve` is the loop, `take_one` and `listen` its two steps.
 
@@ -70,11 +61,11 @@ class AgentWorker(Worker):
         self._identity = identity
         self._conninfo = {**conninfo, "connect_timeout": 3, "tcp_user_timeout": 5000}
         self._session = PsycopgSession(self._conninfo, application_name=f"portal agent {identity.name}"[:63])
-        self._presence = connect(timeout=1)
+        self._presence = doorbell.connect(timeout=1)
         super().__init__(
             list(queue_names),
             name=identity.name,
-            connection=connect(timeout=8),
+            connection=doorbell.connect(timeout=8),
             serializer=JSONSerializer,
             worker_ttl=WORKER_TTL,
             job_monitoring_interval=2,

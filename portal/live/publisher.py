@@ -1,17 +1,10 @@
 """Publishes live messages to the WebSocket groups: one PUBLISH on a kept connection."""
 
-from functools import lru_cache
-
-import redis
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from agents import doorbell
 from runs.announce import RunChanged
-
-
-@lru_cache(maxsize=1)
-def _connection() -> "redis.Redis":
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
 
 
 def run_group(run_id: object) -> str:
@@ -31,7 +24,7 @@ def publish(message: RunChanged) -> None:
     would open an event loop and a connection per call; a test holds us to a real consumer.
     """
     body = get_channel_layer().serialize({"type": "run.changed", **message.as_json()})
-    pipeline = _connection().pipeline(transaction=False)
+    pipeline = doorbell.connection().pipeline(transaction=False)
     for group in (run_group(message.run_id), workspace_group(message.workspace_id)):
         pipeline.publish(f"{settings.CHANNEL_PREFIX}__group__{group}", body)
     pipeline.execute()
