@@ -140,6 +140,12 @@ def _announce_on_commit(tx: Transaction, run: Current, state: State, version: in
     message = announce.RunChanged(run.id, run.workspace_id, version, state.type.value, state.name)
     tx.on_commit(lambda: announce.publish(message))
     queue_id = run.work_queue_id
-    due = (scheduled_time_of(state) or run.now) <= run.now
-    if state.type is StateType.SCHEDULED and not keeps_lease(state) and due and queue_id:
+    if queue_id and _became_claimable(run, state):
         tx.on_commit(lambda: announce.ring(queue_id))
+
+
+def _became_claimable(run: Current, state: State) -> bool:
+    """Whether this change gave an agent something to do. A run that is now called Late had been rung for."""
+    if state.type is not StateType.SCHEDULED or state.name == "Late" or keeps_lease(state):
+        return False
+    return (scheduled_time_of(state) or run.now) <= run.now
