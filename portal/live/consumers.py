@@ -97,9 +97,9 @@ class RunsConsumer(HintConsumer):
     """`/ws/runs`: every run of the workspaces that the user may see."""
 
     async def groups_for(self, actor: Actor) -> list[str]:
-        return await database_sync_to_async(self._workspaces)(actor)
+        ids: list[Any] = await database_sync_to_async(self._workspaces)(actor)
+        return [workspace_group(id) for id in ids]
 
     @staticmethod
-    def _workspaces(actor: Actor) -> list[str]:
-        ids = Workspace.objects.for_actor(actor).values_list("id", flat=True)
-        return [workspace_group(id) for id in ids]
+    def _workspaces(actor: Actor) -> list[Any]:
+        return list(Workspace.objects.for_actor(actor).values_list("id", flat=True))

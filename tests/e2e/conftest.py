@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connections
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.processes import RunningStack, wait_until
@@ -72,6 +73,7 @@ def browser(server: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield launched
+        connections.close_all()  # Django keeps other connections while an event loop runs
         launched.close()
 
 

@@ -103,11 +103,14 @@ def test_logs_are_filtered(screen: Screen, stack: RunningStack) -> None:
 def test_the_page_is_light(screen: Screen) -> None:
     run = make_run()
     screen.log_in()
-    sizes: list[int] = []
-    screen.page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
 
     page = screen.open(path_of(run))
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function("document.documentElement.dataset.live === 'live'")
+    expect(page.locator("#run-log-count")).to_have_text("0 lines")
+    loaded = page.evaluate(
+        """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+           .map((entry) => [entry.name, entry.decodedBodySize])"""
+    )
 
-    assert len(sizes) <= 15
-    assert sum(sizes) <= 150_000
+    assert len(loaded) <= 15, loaded
+    assert sum(size for _, size in loaded) <= 150_000, loaded
