@@ -3,6 +3,7 @@
 from typing import Any, cast
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -49,6 +50,15 @@ def has_role(actor: Actor, role: Membership.Role, workspace_id: UUID) -> bool:
     return Membership.objects.filter(
         user_id=actor.user_id, workspace_id=workspace_id, role__in=enough
     ).exists()
+
+
+def workspaces_with_role(actor: Actor, role: Membership.Role) -> QuerySet[Workspace, UUID]:
+    """The ids of the workspaces in which `actor` may do what `role` may do."""
+    visible = Workspace.objects.for_actor(actor)
+    if not actor.is_superuser:
+        enough = ASCENDING[ASCENDING.index(role) :]
+        visible = visible.filter(memberships__user_id=actor.user_id, memberships__role__in=enough)
+    return visible.values_list("id", flat=True)
 
 
 def home_workspace(actor: Actor, role: Membership.Role) -> Workspace:

@@ -36,7 +36,8 @@ class DeploymentForm(AnyForm):
 
     def clean_parameters(self) -> dict[str, Any]:
         """They must fit the flow's schema, except that a run may still give the required ones."""
-        given = self.cleaned_data["parameters"] or {}
+        given = self.cleaned_data["parameters"]
+        given = {} if given is None else given
         if not isinstance(given, dict):
             raise ValidationError("Write an object, for example {}.")
         schema = {**self.instance.parameter_openapi_schema}
@@ -63,7 +64,7 @@ class ScheduleForm(AnyForm):
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}
-        parameters = given.get("parameters") or {}
+        parameters = given.get("parameters", {})
         if not isinstance(parameters, dict):
             raise ValidationError({"parameters": "Write an object, for example {}."})
         if not self.errors:

@@ -2,7 +2,7 @@
 
 from django.apps import apps
 from django.contrib.admin import site
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.db.models import Model
 
 from agents.models import Agent, ServiceStatus, WorkPool
@@ -13,6 +13,7 @@ from portal.admin.api_tokens import ApiTokenAdmin
 from portal.admin.deployments import DeploymentAdmin
 from portal.admin.flow_runs import FlowRunAdmin
 from portal.admin.flows import FlowAdmin
+from portal.admin.users import UserAdmin
 from portal.admin.work_pools import WorkPoolAdmin
 from portal.admin.workspaces import WorkspaceAdmin
 from runs.models import FlowRun
@@ -27,6 +28,9 @@ def register_all() -> None:
     for model in unused:
         if site.is_registered(model):
             site.unregister(model)
+    if site.is_registered(User):  # a project with users of its own registers them itself
+        site.unregister(User)
+        site.register(User, UserAdmin)
     for model, admin in (
         (FlowRun, FlowRunAdmin),
         (Deployment, DeploymentAdmin),

@@ -99,3 +99,31 @@ def new_run(deployment: Deployment) -> Callable[..., Any]:
     from runs.create import create_flow_run
 
     return lambda **values: create_flow_run(deployment, **({"parameters": {"year": 1962}} | values))
+
+
+def staff(workspace: Workspace, role: str) -> Client:
+    """A browser in which a member of `workspace` is logged in."""
+    user = get_user_model().objects.create_user(f"{role}-{workspace.name}", is_staff=True)
+    Membership.objects.create(user=user, workspace=workspace, role=role)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def superuser(db: None) -> Client:
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("root"))
+    return client
+
+
+@pytest.fixture
+def member(workspace: Workspace) -> Callable[[str], Client]:
+    """Logs a new member of the default workspace in, with this role."""
+    return lambda role: staff(workspace, role)
+
+
+@pytest.fixture
+def outsider(elsewhere: Workspace) -> Client:
+    """An admin of another workspace."""
+    return staff(elsewhere, "admin")

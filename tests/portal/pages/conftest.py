@@ -5,6 +5,7 @@ from tests.portal.fixtures import (  # noqa: F401
     foreigner,
     new_run,
     operator,
+    superuser,
     viewer,
     workspace,
 )

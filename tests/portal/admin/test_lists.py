@@ -1,0 +1,158 @@
+"""The lists: as many queries for many rows as for one, no COUNT of runs, every run once."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from agents.models import Agent, ServiceStatus
+from flows.models import Deployment, Workspace
+from portal.access.tokens import create_token
+from runs.models import FlowRun
+from tests.factories import make_deployment, make_queue, make_run
+
+pytestmark = pytest.mark.django_db
+RUNS = "/admin/runs/flowrun/"
+
+
+def make_agent(number: int) -> None:
+    now = datetime.now(UTC)
+    queues = [make_queue().id]
+    Agent.objects.create(
+        name=f"a{number}", hostname="h", pid=number, started=now, last_seen=now, queues=queues
+    )
+
+
+def make_service(number: int) -> None:
+    ServiceStatus.objects.create(name=f"loop-{number}", hostname="h", pid=1, last_success=datetime.now(UTC))
+
+
+def make_token(number: int) -> None:
+    from django.contrib.auth import get_user_model
+
+    user = get_user_model().objects.create_user(f"user-{number}")
+    create_token(user, Workspace.objects.get(name="default"))
+
+
+LISTS: dict[str, Callable[[int], Any]] = {
+    "/admin/": lambda number: make_run(make_deployment(name=f"d-{number}")),
+    RUNS: lambda number: make_run(make_deployment(name=f"d-{number}", flow=f"f-{number}")),
+    "/admin/flows/deployment/": lambda number: make_run(make_deployment(name=f"d-{number}")),
+    "/admin/flows/flow/": lambda number: make_deployment(name=f"d-{number}", flow=f"f-{number}"),
+    "/admin/flows/workspace/": lambda number: Workspace.objects.create(name=f"w-{number}"),
+    "/admin/agents/workpool/": lambda number: make_queue(pool=f"p-{number}"),
+    "/admin/agents/agent/": make_agent,
+    "/admin/agents/servicestatus/": make_service,
+    "/admin/portal/apitoken/": make_token,
+}
+
+
+def queries_of(client: Client, url: str) -> list[str]:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(url).status_code == 200
+    return [query["sql"] for query in captured.captured_queries]
+
+
+@pytest.mark.parametrize("url", LISTS)
+def test_a_list_takes_as_many_queries_for_many_rows_as_for_two(superuser: Client, url: str) -> None:
+    LISTS[url](0)
+    LISTS[url](1)
+    few = queries_of(superuser, url)
+
+    for number in range(2, 12):
+        LISTS[url](number)
+
+    assert len(queries_of(superuser, url)) == len(few) <= 15
+
+
+def test_no_page_counts_all_runs(superuser: Client) -> None:
+    run = make_run()
+    pages = [
+        "/admin/",
+        RUNS,
+        f"{RUNS}?state_type__exact=FAILED",
+        f"/admin/flows/deployment/{run.deployment_id}/change/",
+    ]
+
+    counts = [
+        sql for page in pages for sql in queries_of(superuser, page) if "COUNT(" in sql and "runs_" in sql
+    ]
+
+    assert [sql for sql in counts if "LIMIT" not in sql] == []
+
+
+def names_on(page: str) -> list[str]:
+    return re.findall(r'<a class="name"[^>]*>([^<]*)</a>', page)
+
+
+def test_pages_of_runs_hold_every_run_once(
+    superuser: Client, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from portal.admin.flow_runs import FlowRunAdmin
+
+    monkeypatch.setattr(FlowRunAdmin, "list_per_page", 2)
+    for number in range(5):
+        make_run(deployment, name=f"run-{number}")
+    FlowRun.objects.update(created=datetime.now(UTC))  # ids break the tie
+
+    url, pages = RUNS, []
+    while url:
+        page = superuser.get(url).content.decode()
+        pages.append(names_on(page))
+        older = re.search(r'<a href="(\?[^"]*)">Older', page)
+        url = RUNS + older.group(1).replace("&amp;", "&") if older else ""
+
+    assert pages == [["run-4", "run-3"], ["run-2", "run-1"], ["run-0"]]
+
+
+@pytest.mark.parametrize("cursor", ["x", "~", "2026-01-01~1", "2026-01-01~" + "0" * 32, "9" * 5000, "\x00"])
+def test_a_cursor_that_is_not_ours_shows_the_newest(
+    superuser: Client, deployment: Deployment, cursor: str
+) -> None:
+    make_run(deployment, name="newest")
+
+    assert names_on(superuser.get(RUNS, {"p": cursor}).content.decode()) == ["newest"]
+
+
+def test_runs_are_filtered_by_the_url(superuser: Client, deployment: Deployment) -> None:
+    make_run(deployment, name="one")
+    other = make_run(make_deployment(name="other"), name="two")
+
+    def shown(query: str) -> list[str]:
+        return names_on(superuser.get(f"{RUNS}?{query}").content.decode())
+
+    assert shown(f"deployment__id__exact={other.deployment_id}") == ["two"]
+    assert shown(f"flow__id__exact={deployment.flow_id}") == ["one"]
+    assert shown("state_type__exact=FAILED") == []
+
+
+def test_runs_are_listed_one_workspace_at_a_time(superuser: Client, elsewhere: Workspace) -> None:
+    make_run(name="here")
+    make_run(make_deployment(queue=make_queue(workspace=elsewhere)), name="there")
+
+    assert names_on(superuser.get(RUNS).content.decode()) == ["here"]
+    assert names_on(superuser.get(f"{RUNS}?workspace={elsewhere.id}").content.decode()) == ["there"]
+
+
+def test_a_late_run_shows_how_late(superuser: Client, deployment: Deployment) -> None:
+    make_run(deployment, scheduled_time=datetime.now(UTC) - timedelta(hours=2, minutes=5))
+
+    assert "2h ago" in superuser.get(RUNS).content.decode()
+
+
+def test_what_went_wrong_stands_in_the_row(superuser: Client, deployment: Deployment) -> None:
+    run = make_run(deployment)
+    message = "Flow run encountered an exception: ValueError: <boom>\nand more"
+    FlowRun.objects.filter(id=run.id).update(state_type="FAILED", state_name="Failed", state_message=message)
+
+    page = superuser.get(RUNS).content.decode()
+
+    assert ">ValueError: &lt;boom&gt;</span>" in page
+    assert '<span class="badge state-failed">' in page
