@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from django.contrib.auth import admin
 from django.http import HttpRequest
 
+from portal.admin.generic import AnyUserAdmin
 
-class UserAdmin(admin.UserAdmin):
+
+class UserAdmin(AnyUserAdmin):
     """Django's, without the groups and permissions that mean nothing here."""
 
     list_display = ("username", "email", "first_name", "last_name", "is_staff", "is_superuser", "is_active")

@@ -50,10 +50,8 @@ def test_every_page_keeps_the_policy(screen: Screen, theme: str) -> None:
     for path in every_page():
         answer = screen.page.goto(screen.url + path)
         assert answer is not None
-        assert (answer.status, answer.headers["content-security-policy"][:18]) == (
-            200,
-            "default-src 'self'",
-        ), path
+        assert answer.status == 200, path
+        assert "script-src 'self'; style-src 'self';" in answer.headers["content-security-policy"]
         expect(screen.page.locator("html")).to_have_attribute("data-theme", theme)
         expect(screen.page.locator("#top-nav")).to_be_visible()
         assert screen.troubles == [], path
@@ -133,8 +131,8 @@ def test_a_screen_holds_23_runs(screen: Screen) -> None:
     screen.log_in()
     page = screen.open(RUNS)
 
-    bottoms = page.evaluate(
-        "[...document.querySelectorAll('#result_list tbody tr')].map(row => row.getBoundingClientRect().bottom)"
+    bottoms = page.eval_on_selector_all(
+        "#result_list tbody tr", "rows => rows.map(row => row.getBoundingClientRect().bottom)"
     )
 
     assert sum(bottom <= 900 for bottom in bottoms) >= 23

@@ -74,18 +74,13 @@ def test_a_list_takes_as_many_queries_for_many_rows_as_for_two(superuser: Client
 
 def test_no_page_counts_all_runs(superuser: Client) -> None:
     run = make_run()
-    pages = [
-        "/admin/",
-        RUNS,
-        f"{RUNS}?state_type__exact=FAILED",
-        f"/admin/flows/deployment/{run.deployment_id}/change/",
-    ]
+    about = f"/admin/flows/deployment/{run.deployment_id}/change/"
+    pages = ["/admin/", RUNS, f"{RUNS}?state_type__exact=FAILED", about]
 
-    counts = [
-        sql for page in pages for sql in queries_of(superuser, page) if "COUNT(" in sql and "runs_" in sql
-    ]
+    read = [sql for page in pages for sql in queries_of(superuser, page) if 'FROM "runs_flowrun"' in sql]
 
-    assert [sql for sql in counts if "LIMIT" not in sql] == []
+    assert len(read) >= len(pages)
+    assert [sql for sql in read if "LIMIT" not in sql] == []
 
 
 def names_on(page: str) -> list[str]:

@@ -49,7 +49,8 @@ def test_what_is_given_becomes_json() -> None:
 
     assert filled.is_valid(), filled.errors
     assert filled.parameters() == {
-        "year": 1962, "ratio": 0.5, "city": "Seattle", "dry": True, "day": "2012-01-31", "size": 1, "codes": [1]
+        "year": 1962, "ratio": 0.5, "city": "Seattle", "dry": True, "day": "2012-01-31",
+        "size": 1, "codes": [1],
     }  # fmt: skip
 
 
