@@ -5,8 +5,6 @@ from typing import Any
 
 # Words of coolname that do not belong on a page that colleagues share.
 UNWANTED = frozenset({"booby", "chubby", "curvy", "demonic", "fat", "kickass", "sexy"})
-    {"sexy", "fat", "chubby", "booby", "beaver", "gay", "kickass", "curvy", "demonic", "horny"}
-)
 
 
 def random_name() -> str:
