@@ -4,7 +4,7 @@ import gc
 import importlib
 from collections.abc import Iterable
 
-from runs.create import new_name
+from flows.sdk.names import random_name
 
 
 class PreloadError(ImportError):
@@ -22,7 +22,7 @@ def warm_up(modules: Iterable[str]) -> None:
         except ImportError as error:
             raise PreloadError(f"AGENT_PRELOAD: cannot import '{module}': {error}") from error
     _wake_pydantic()
-    new_name()  # the words of run names take 80 ms to load
+    random_name()  # the words of run names take 80 ms to load
     gc.collect()
     gc.freeze()  # a collection in a horse would write to every object, and copy every page
 

@@ -11,6 +11,7 @@ import orjson
 
 from flows.models import Deployment
 from flows.sdk.ids import uuid7
+from flows.sdk.names import random_name
 from flows.sdk.states import Scheduled, State, StateType
 from runs import announce
 from runs.models import FlowRun
@@ -89,7 +90,7 @@ class NewRun:
             flow_id=deployment.flow_id,
             deployment_id=deployment.id,
             work_queue_id=deployment.work_queue_id,
-            name=name or new_name(),
+            name=name or random_name(),
             parameters={**deployment.parameters, **(parameters or {})},
             tags=tuple(dict.fromkeys([*deployment.tags, *tags])),
             **rest,
@@ -118,13 +119,6 @@ _COLUMNS = (
     "id", "workspace_id", "flow_id", "deployment_id", "work_queue_id", "schedule_id", "slot", "name",
     "parameters", "tags", "idempotency_key", "created_by", "priority", "root_run_id", "parent_task_run_id",
 )  # fmt: skip
-
-
-def new_name() -> str:
-    """Two words that people can say to each other."""
-    import coolname
-
-    return "-".join(coolname.generate(2))
 
 
 def insert_runs(session: Session, news: Sequence[NewRun]) -> list[UUID]:

@@ -16,6 +16,7 @@ class ServiceStatus(models.Model):
     name = models.CharField(max_length=50)
     hostname = models.CharField(max_length=255)
     pid = models.IntegerField()
+    every = models.FloatField(default=1, help_text="Seconds from one tick to the next, at most.")
     last_success = models.DateTimeField(null=True, blank=True)
     duration_ms = models.FloatField(default=0, help_text="How long the last successful tick took.")
     last_error = models.TextField(blank=True, default="")

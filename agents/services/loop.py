@@ -63,7 +63,7 @@ class Loop:
         self.name = name
         self.outcome = Outcome()
         self._step = step
-        self._every = every
+        self.every = every
         self._outages = outages
         self._trouble = ""
         self._back_off = FIRST_BACK_OFF
@@ -87,8 +87,8 @@ class Loop:
         spent = time.monotonic() - started
         self._succeeded(now, spent)
         if following is None:
-            return max(0.0, self._every - spent)
-        return min(self._every, max(0.0, (following - now).total_seconds() - spent))
+            return max(0.0, self.every - spent)
+        return min(self.every, max(0.0, (following - now).total_seconds() - spent))
 
     def _succeeded(self, now: datetime, spent: float) -> None:
         self.outcome.last_success = now

@@ -59,8 +59,11 @@ class Scheduler:
         """Write the outcome of every loop, in one statement."""
         where = {"hostname": socket.gethostname(), "pid": os.getpid()}
         ServiceStatus.objects.bulk_create(
-            [ServiceStatus(name=loop.name, **where, **asdict(loop.outcome)) for loop in self.loops],
+            [
+                ServiceStatus(name=loop.name, every=loop.every, **where, **asdict(loop.outcome))
+                for loop in self.loops
+            ],
             update_conflicts=True,
             unique_fields=["name", "hostname", "pid"],
-            update_fields=["last_success", "duration_ms", "last_error", "last_error_time"],
+            update_fields=["every", "last_success", "duration_ms", "last_error", "last_error_time"],
         )

@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+# Words of coolname that do not belong on a page that colleagues share.
+UNWANTED = frozenset({"booby", "chubby", "curvy", "demonic", "fat", "kickass", "sexy"})
+
 
 def random_name() -> str:
     """Two words that people can remember and say, such as "brave-otter"."""
-    from coolname import generate_slug
+    from coolname import generate
 
-    return str(generate_slug(2))
+    while True:
+        words: list[str] = generate(2)
+        if UNWANTED.isdisjoint(words):
+            return "-".join(words)
 
 
 def from_template(template: str, parameters: Mapping[str, Any], what: str) -> str:

@@ -92,4 +92,5 @@ def _services() -> list[dict[str, Any]]:
 
 
 def _is_fresh(service: ServiceStatus) -> bool:
-    return service.last_success is not None and now() - service.last_success < SERVICE_SILENT_AFTER
+    patience = timedelta(seconds=service.every) + SERVICE_SILENT_AFTER
+    return service.last_success is not None and now() - service.last_success < patience

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.urls import NoReverseMatch, reverse
 
 from agents.waiting import waiting_on
+from portal.admin.strips import bars, recent_runs
 from runs.logs import of_run
 from runs.models import Artifact, FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL, StateType
@@ -23,7 +24,7 @@ MOST_RELATIVES = 20
 MOST_ARTIFACTS = 10
 MOST_ROWS = 100
 MOST_COLUMNS = 20
-TRACE_LINES = 8
+TRACE_LINES = 7
 ERROR = 40
 WATERFALL_WIDTH = 100
 
@@ -82,9 +83,25 @@ class RunView:
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
-        """Names and values as JSON."""
-        given = self.run.parameters.items()
-        return [(name, orjson.dumps(value, default=str).decode()) for name, value in given]
+        """The given parameters: names, and values as JSON."""
+        return [(name, as_json(value)) for name, value in self.run.parameters.items()]
+
+    @property
+    def defaults(self) -> list[tuple[str, str]]:
+        """The parameters that were not given, with the defaults that the flow's schema names."""
+        schema = self.run.deployment.parameter_openapi_schema if self.run.deployment else {}
+        declared = schema.get("properties", {}).items()
+        return [
+            (name, as_json(each["default"]))
+            for name, each in declared
+            if name not in self.run.parameters and isinstance(each, dict) and "default" in each
+        ]
+
+    @cached_property
+    def strip(self) -> str:
+        """The deployment's last runs as bars."""
+        id = self.run.deployment_id
+        return bars(recent_runs([id])[id]) if id else ""
 
     @property
     def relation(self) -> str:
@@ -118,9 +135,9 @@ class RunView:
 
     @cached_property
     def trace(self) -> str:
-        """The last lines of the newest error in the log."""
-        line = of_run(self.run).filter(level__gte=ERROR).reverse().first()
-        return "\n".join(line.message.strip().splitlines()[-TRACE_LINES:]) if line else ""
+        """The last lines of the newest traceback in the log."""
+        line = of_run(self.run).filter(level__gte=ERROR, message__contains="Traceback").reverse().first()
+        return tail_of(line.message) if line else ""
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -146,9 +163,9 @@ class RunView:
         return steps
 
     @property
-    def start_ms(self) -> float:
-        """Milliseconds from due to running."""
-        return sum(step.took_ms for step in self.steps)
+    def start_seconds(self) -> float:
+        """From due to running."""
+        return sum(step.took_ms for step in self.steps) / 1000
 
     def _running_time(self) -> datetime | None:
         running = (
@@ -171,6 +188,16 @@ def table_of(artifact: Artifact) -> Table:
     columns = list(dict.fromkeys(str(name) for row in shown for name in row))[:MOST_COLUMNS]
     cells = [[row.get(name, "") for name in columns] for row in shown]
     return Table(str(artifact), artifact.description, columns, cells, len(rows) - len(shown))
+
+
+def tail_of(traceback: str) -> str:
+    """Its last lines, without those that only underline."""
+    lines = [line for line in traceback.strip().splitlines() if line.strip(" ^~")]
+    return "\n".join(lines[-TRACE_LINES:])
+
+
+def as_json(value: Any) -> str:
+    return orjson.dumps(value, default=str).decode()
 
 
 def admin_url(link: Any) -> str:

@@ -25,6 +25,10 @@ def expect_state(page: Page, name: str) -> None:
     expect(page.locator("#run-header .badge")).to_contain_text(name, timeout=PATIENCE)
 
 
+def expect_live(page: Page, status: str) -> None:
+    expect(page.locator("html")).to_have_attribute("data-live", status, timeout=PATIENCE)
+
+
 def demo_run(**parameters: object) -> FlowRun:
     return create_flow_run(deploy_demo(), parameters={"pace": 0.4, **parameters})
 
@@ -71,17 +75,17 @@ def test_the_page_comes_back_when_the_server_does(screen: Screen, stack: Running
     run = make_run(name="spry-anteater")
     screen.log_in()
     page = screen.open(path_of(run))
-    page.wait_for_function("document.documentElement.dataset.live === 'live'")
+    expect_live(page, "live")
     server = stack._children[0]
     port = screen.url.rpartition(":")[2]
 
     server.signal(signal.SIGKILL)
-    page.wait_for_function("document.documentElement.dataset.live === 'reconnecting'")
+    expect_live(page, "reconnecting")
     FlowRun.objects.filter(id=run.id).update(name="renamed-anteater", version=2)
     stack.start("serve", "--port", port, env={"PORTAL_URL": screen.url})
 
     expect(page.locator("#run-header h1")).to_have_text("renamed-anteater", timeout=PATIENCE)
-    page.wait_for_function("document.documentElement.dataset.live === 'live'", timeout=PATIENCE)
+    expect_live(page, "live")
     screen.troubles[:] = [each for each in screen.troubles if not re.search("ERR_CONNECTION|WebSocket", each)]
 
 
@@ -105,7 +109,7 @@ def test_the_page_is_light(screen: Screen) -> None:
     screen.log_in()
 
     page = screen.open(path_of(run))
-    page.wait_for_function("document.documentElement.dataset.live === 'live'")
+    expect_live(page, "live")
     expect(page.locator("#run-log-count")).to_have_text("0 lines")
     loaded = page.evaluate(
         """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]

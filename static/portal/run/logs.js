@@ -83,7 +83,7 @@ export class LogView {
 
   draw() {
     this.drawn = true;
-    this.space.style.height = `${this.rows.length * ROW}px`;
+    this.space.style.height = this.rows.length ? `${this.rows.length * ROW}px` : "auto";
     const bottom = Math.max(0, this.space.offsetHeight - this.box.clientHeight);
     if (this.following && Math.abs(this.box.scrollTop - bottom) > 1) {
       this.jumping = true;

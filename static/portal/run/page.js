@@ -94,7 +94,7 @@ function pause(milliseconds) {
 function openPanel(name) {
   for (const tab of root.querySelectorAll(".run-tab")) tab.ariaPressed = String(tab.dataset.panel === name);
   for (const panel of root.querySelectorAll("[data-shows]")) panel.hidden = panel.dataset.shows !== name;
-  root.querySelector(".run-log-tools").hidden = name !== "logs";
+  for (const tool of root.querySelectorAll(".run-log-tools, #run-log-count")) tool.hidden = name !== "logs";
 }
 
 root.addEventListener("click", ({ target }) => {

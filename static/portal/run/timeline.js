@@ -110,10 +110,10 @@ export class Timeline {
   }
 
   groupRow(group) {
-    if (group.tasks.length === 1) return { name: group.name, tasks: group.tasks, lanes: 1, height: SINGLE };
+    if (group.tasks.length === 1) return { ...taskRow(group.tasks[0]), name: named(group.name, group.tasks), height: SINGLE };
     const lanes = packLanes(group.tasks, this.now());
     const height = Math.max(LEAST_GROUP, lanes * LANE + 2 * GROUP_TOP);
-    return { name: `${group.name} ×${group.tasks.length}`, pick: group.name, tasks: group.tasks, lanes, height, counts: this.tasks.counts(group.tasks) };
+    return { name: named(`${group.name} ×${group.tasks.length}`, group.tasks), pick: group.name, tasks: group.tasks, lanes, height, counts: this.tasks.counts(group.tasks) };
   }
 
   // Drawing
@@ -273,8 +273,14 @@ export class Timeline {
   }
 }
 
+/** A label that tells of repeated tries: `open_source ↻1`. */
+function named(name, tasks) {
+  const repeated = tasks.reduce((sum, task) => sum + Math.max(0, task.tries - 1), 0);
+  return repeated ? `${name} ↻${repeated}` : name;
+}
+
 function taskRow(task) {
-  return { name: task.name, tasks: [task], lanes: 1, height: ROW };
+  return { name: named(task.name, [task]), tasks: [task], lanes: 1, height: ROW };
 }
 
 function part(kind, count) {
