@@ -55,6 +55,7 @@ class AgentAdmin(Facts):
 
     list_display = ("status", "name", "hostname", "pid", "serves", "version", "since", "seen")
     ordering = ("-last_seen",)
+    empty_text = "No agent was ever here. Start one: python manage.py rqworker default"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return visible_agents(request)
@@ -82,6 +83,7 @@ class ServiceStatusAdmin(Facts):
 
     list_display = ("status", "name", "hostname", "pid", "worked", "took", "last_error")
     ordering = ("-last_success",)
+    empty_text = "No scheduler was ever here. Start one: python manage.py scheduler"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return ServiceStatus.objects.all()

@@ -59,6 +59,7 @@ class DeploymentAdmin(ScopedAdmin):
     list_select_related = ("flow", "work_queue__work_pool")
     search_fields = ("name", "flow__name")
     ordering = ("flow__name", "name")
+    empty_text = "No deployments yet. Make one: python manage.py deploy flow.py:my_flow --name prod"
     inlines = (ScheduleInline,)
     fields = ("work_queue", "paused", "description", "parameters", "tags")
     deletable = True

@@ -182,3 +182,16 @@ def test_a_service_that_fails_says_why(superuser: Client) -> None:
 
     assert ">failing</span>" in page
     assert "no space left" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (RUNS, "No runs yet."),
+        (f"{RUNS}?state_type__exact=FAILED", "Nothing matches."),
+        ("/admin/flows/deployment/", "manage.py deploy"),
+        ("/admin/agents/agent/", "manage.py rqworker default"),
+    ],
+)
+def test_an_empty_list_says_what_to_do(superuser: Client, url: str, text: str) -> None:
+    assert text in superuser.get(url).content.decode()
