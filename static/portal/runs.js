@@ -25,6 +25,7 @@ function patchBadge(hint) {
 // Rows that did not change stay the same elements, so that focus and selection survive.
 function merge(fresh) {
   const table = rows();
+  if (!table && !fresh) return; // still nothing to list
   if (!table || !fresh) return location.reload();
   const known = new Map([...table.rows].map((row) => [runOf(row), row]));
   const merged = [...fresh.rows].map((row) => {

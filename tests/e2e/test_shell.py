@@ -94,6 +94,20 @@ def test_the_list_of_runs_follows_them_without_reload(screen: Screen) -> None:
     assert page.evaluate("window.sameDocument") is True
 
 
+def test_the_first_run_appears_in_an_empty_list(screen: Screen) -> None:
+    screen.log_in()
+    page = screen.open(RUNS)
+    expect(page.locator("#live-dot")).to_have_attribute("data-status", "live", timeout=PATIENCE)
+    page.evaluate("window.sameDocument = true")
+    with page.expect_response(lambda answer: answer.url.endswith(RUNS)):
+        pass  # it reads the list once after it has joined
+    assert page.evaluate("window.sameDocument") is True
+
+    make_run(name="spry-anteater")
+
+    expect(page.locator("#result_list")).to_contain_text("spry-anteater", timeout=PATIENCE)
+
+
 def test_the_dashboard_learns_of_a_failure(screen: Screen) -> None:
     run = make_run(make_deployment(), name="spry-anteater")
     screen.log_in()
