@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
@@ -55,6 +56,10 @@ def changes(client: Client, run: FlowRun, last: dict[str, Any] | None = None) ->
     cursors = {name: last[name] for name in ("since_version", "after_log")} if last else {}
     answer: dict[str, Any] = client.get(url(run, "changes"), cursors).json()
     return answer
+
+
+async def body_of(answer: Any) -> str:
+    return b"".join([part async for part in answer]).decode()
 
 
 def add_task(run: FlowRun, name: str, version: int = 1, state: str = "COMPLETED") -> TaskRun:
@@ -203,7 +208,7 @@ def test_the_whole_log_can_be_downloaded(
         add_line(run, f"line {number}", seconds=number)
 
     answer = viewer_client.get(url(run, "logs.txt"))
-    text = b"".join(answer.streaming_content).decode()
+    text = async_to_sync(body_of)(answer)
 
     assert answer["Content-Disposition"] == f'attachment; filename="{run.id}.log"'
     assert [line.partition("INFO")[2].strip() for line in text.splitlines()] == [
