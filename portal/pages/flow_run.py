@@ -25,7 +25,7 @@ from runs.session import DjangoSession
 from runs.transition import transition
 
 PAGE = "admin:runs_flowrun_change"
-FRAGMENTS = ("header", "notices", "facts", "artifacts", "history")
+FRAGMENTS = ("header", "actions", "notices", "facts", "artifacts", "history")
 
 
 def urls(site: AdminSite) -> list[URLPattern]:

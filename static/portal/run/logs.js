@@ -45,7 +45,7 @@ export class LogView {
       this.lines.sort((a, b) => a.time - b.time || (a.id < b.id ? -1 : 1));
       for (const line of this.lines.splice(0, this.lines.length - MOST_LINES)) this.earlier = Boolean(line);
     }
-    if (fresh.length || !this.drawn) this.refilter();
+    if (fresh.length || !this.count.textContent) this.refilter();
   }
 
   /** Show the lines of this task alone; of all tasks if it is shown alone already. */
@@ -88,7 +88,6 @@ export class LogView {
   }
 
   draw() {
-    this.drawn = true;
     this.space.style.height = this.rows.length ? `${this.rows.length * ROW}px` : "auto";
     const bottom = Math.max(0, this.space.offsetHeight - this.box.clientHeight);
     if (this.following && !this.byHand) this.box.scrollTop = bottom;
