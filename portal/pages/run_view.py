@@ -16,8 +16,8 @@ from runs.models import Artifact, FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL, StateType
 
 KINDS = {
-    "flow_run": "runs_flowrun", "flow": "flows_flow", "deployment": "flows_deployment", "work_queue": "agents_workqueue",
-    "work_pool": "agents_workpool", "agent": "agents_agent",
+    "flow_run": "runs_flowrun", "flow": "flows_flow", "deployment": "flows_deployment",
+    "work_queue": "agents_workqueue", "work_pool": "agents_workpool", "agent": "agents_agent",
 }  # fmt: skip
 MOST_STATES = 50
 MOST_RELATIVES = 20
