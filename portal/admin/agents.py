@@ -16,7 +16,7 @@ from portal.access.actors import actor_of
 from portal.admin.looks import when
 from portal.admin.scoped import ScopedAdmin
 
-FRESH = timedelta(seconds=20)
+SILENT_AFTER = timedelta(seconds=20)  # beyond the loop's own period
 
 
 def visible_agents(request: HttpRequest) -> QuerySet[Agent]:
@@ -30,6 +30,15 @@ def visible_agents(request: HttpRequest) -> QuerySet[Agent]:
 def lamp(is_on: bool, yes: str, no: str) -> SafeString:
     """A dot and a word."""
     return format_html('<span class="lamp {}">{}</span>', "on" if is_on else "off", yes if is_on else no)
+
+
+def service_lamp(service: ServiceStatus) -> SafeString:
+    """Whether a loop works, fails, or has not been heard of for too long."""
+    silent_after = SILENT_AFTER + timedelta(seconds=service.every)
+    if service.last_success is None or now() - service.last_success > silent_after:
+        return lamp(False, "", "silent")
+    failing = service.last_error_time is not None and service.last_error_time > service.last_success
+    return lamp(not failing, "working", "failing")
 
 
 class Facts(ScopedAdmin):
@@ -46,6 +55,7 @@ class AgentAdmin(Facts):
 
     list_display = ("status", "name", "hostname", "pid", "serves", "version", "since", "seen")
     ordering = ("-last_seen",)
+    empty_text = "No agent was ever here. Start one: python manage.py rqworker default"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return visible_agents(request)
@@ -73,14 +83,14 @@ class ServiceStatusAdmin(Facts):
 
     list_display = ("status", "name", "hostname", "pid", "worked", "took", "last_error")
     ordering = ("-last_success",)
+    empty_text = "No scheduler was ever here. Start one: python manage.py scheduler"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return ServiceStatus.objects.all()
 
     @display(description="status")
     def status(self, service: ServiceStatus) -> SafeString:
-        fresh = service.last_success is not None and now() - service.last_success < FRESH
-        return lamp(fresh, "working", "silent")
+        return service_lamp(service)
 
     @display(description="last worked")
     def worked(self, service: ServiceStatus) -> SafeString:

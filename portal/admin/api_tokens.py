@@ -20,6 +20,7 @@ class ApiTokenAdmin(ScopedAdmin):
     list_display = ("prefix", "name", "user", "workspace", "created_when", "expires", "revoked")
     list_select_related = ("user", "workspace")
     ordering = ("-created",)
+    empty_text = "No tokens yet. Make one: python manage.py token create USER"
     fields = ("prefix", "name", "user", "workspace", "created", "expires", "revoked")
     readonly_fields = ("prefix", "user", "workspace", "created", "revoked")
     writers = Role.ADMIN

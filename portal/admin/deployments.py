@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from flows.models import Deployment, Membership, Schedule
+from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
 from portal.admin.agents import lamp
 from portal.admin.filters import ScopedRelatedFilter
@@ -21,6 +22,9 @@ from portal.admin.scoped import ScopedAdmin, ScopedInline
 from portal.admin.strips import bars, recent_runs
 from portal.pages.run_form import run_deployment
 from runs.models import FlowRun
+from runs.models.flow_run import StateType
+from runs.session import DjangoSession
+from runs.transition import transition
 
 RUNS_SHOWN = 12
 
@@ -55,6 +59,7 @@ class DeploymentAdmin(ScopedAdmin):
     list_select_related = ("flow", "work_queue__work_pool")
     search_fields = ("name", "flow__name")
     ordering = ("flow__name", "name")
+    empty_text = "No deployments yet. Make one: python manage.py deploy flow.py:my_flow --name prod"
     inlines = (ScheduleInline,)
     fields = ("work_queue", "paused", "description", "parameters", "tags")
     deletable = True
@@ -80,6 +85,13 @@ class DeploymentAdmin(ScopedAdmin):
         deployment = self.get_object(request, object_id)
         context = _about(request, deployment) if deployment else {}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
+        """Its waiting runs are cancelled first: without it they could not find their code."""
+        waiting = FlowRun.objects.filter(deployment=obj, state_type=StateType.SCHEDULED)
+        for run_id in list(waiting.values_list("id", flat=True)):
+            transition(DjangoSession(), run_id, Cancelling(message="Its deployment was deleted."))
+        super().delete_model(request, obj)
 
     @display(description="flow / deployment")
     def title(self, deployment: Deployment) -> SafeString:

@@ -1,8 +1,10 @@
 """List filters whose choices are limited to what the user may see."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.admin import ChoicesFieldListFilter, RelatedFieldListFilter, SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -53,10 +55,14 @@ class WorkspaceFilter(SimpleListFilter):
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(each.pk), each.name) for each in self.visible] if len(self.visible) > 1 else []
+        return [(str(each.pk), each.name) for each in self.visible]
 
-    def has_output(self) -> bool:
-        return len(self.visible) > 1
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """There is no "All"."""
+        chosen = self.value() or ("" if self.is_narrow else str(self.visible[0].pk))
+        for pk, name in self.lookup_choices:
+            query = changelist.get_query_string({self.parameter_name: pk}, ["p"])
+            yield {"selected": pk == chosen, "query_string": query, "display": name}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         known = {str(each.pk) for each in self.visible}

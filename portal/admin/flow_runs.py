@@ -39,6 +39,7 @@ class FlowRunAdmin(ScopedAdmin):
     )
     list_select_related = ("flow", "deployment")
     ordering = ("-created", "-id")
+    empty_text = "No runs yet. Open a deployment and press Run."
 
     def get_urls(self) -> list[Any]:
         """The live run page stands where Django has its form."""

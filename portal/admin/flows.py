@@ -19,6 +19,7 @@ class FlowAdmin(ScopedAdmin):
     list_display = ("name", "deployed_as", "runs", "tags", "updated_when")
     search_fields = ("name",)
     ordering = ("name",)
+    empty_text = "No flows yet: they appear with their first deployment."
     fields = ("workspace", "name", "tags", "deployed_as", "runs", "created", "updated")
     readonly_fields = ("workspace", "name", "deployed_as", "runs", "created", "updated")
     deletable = True

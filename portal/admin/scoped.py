@@ -80,6 +80,7 @@ class ScopedAdmin(Scoped, AnyAdmin):
     list_per_page = 50
     sortable_by: ClassVar[tuple[str, ...]] = ()
     actions: Any = ()
+    empty_text: ClassVar[str] = "Nothing here yet."
 
 
 class ScopedInline(Scoped, AnyInline):

@@ -36,12 +36,17 @@ class PortalAdminSite(AdminSite):
         self.disable_action("delete_selected")
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        users = get_user_model()._meta
         return {
             **super().each_context(request),
             "navigation": _navigation(request.path),
-            "users_page": f"admin:{users.app_label}_{users.model_name}_changelist",
+            "users_url": self._users_url(),
         }
+
+    def _users_url(self) -> str:
+        """The list of users; empty in a project that shows its own users elsewhere."""
+        users = get_user_model()
+        names = f"{users._meta.app_label}_{users._meta.model_name}"
+        return reverse(f"admin:{names}_changelist") if self.is_registered(users) else ""
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from portal.pages.dashboard import dashboard  # models are not loaded yet when this module is

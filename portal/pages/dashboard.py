@@ -5,16 +5,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
-from django.utils.timezone import now
+from django.utils.safestring import SafeString
 
 from agents.models import Agent, ServiceStatus
 from agents.registry import OFFLINE_AFTER
 from flows.models import Deployment, Workspace
 from portal.access.actors import actor_of
-from portal.admin.agents import visible_agents
+from portal.admin.agents import service_lamp, visible_agents
 from portal.admin.strips import bars, recent_runs
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
@@ -22,7 +22,6 @@ from runs.models.flow_run import StateType
 ATTENTION_WITHIN = timedelta(days=7)
 ROWS = 8
 MOST_COUNTED = 1000
-SERVICE_SILENT_AFTER = timedelta(seconds=20)
 
 
 def dashboard(request: HttpRequest) -> dict[str, Any]:
@@ -85,12 +84,7 @@ def _online(agents: QuerySet[Agent]) -> list[Agent]:
     )
 
 
-def _services() -> list[dict[str, Any]]:
-    """Each loop of the scheduler by its liveliest process."""
-    newest = ServiceStatus.objects.order_by("name", "-last_success").distinct("name")
-    return [{"service": each, "fresh": _is_fresh(each)} for each in newest]
-
-
-def _is_fresh(service: ServiceStatus) -> bool:
-    patience = timedelta(seconds=service.every) + SERVICE_SILENT_AFTER
-    return service.last_success is not None and now() - service.last_success < patience
+def _services() -> list[tuple[ServiceStatus, SafeString]]:
+    """Each loop of the scheduler by its liveliest process, and a lamp for it."""
+    newest = ServiceStatus.objects.order_by("name", F("last_success").desc(nulls_last=True)).distinct("name")
+    return [(each, service_lamp(each)) for each in newest]

@@ -4,7 +4,9 @@ import { connect } from "./live.js";
 const PAUSE = 2000;
 const rows = () => document.querySelector("#result_list tbody");
 const runOf = (row) => row.querySelector("[data-run]")?.dataset.run;
+const PAUSE_WITHOUT_SOCKET = 5000;
 let timer = null;
+let poll = null;
 let isReading = false;
 let isStale = false;
 
@@ -58,12 +60,13 @@ function soon() {
 
 connect(
   "/ws/runs",
-  (hint) => {
-    patchBadge(hint);
+  (message) => {
+    if (message.run_id) patchBadge(message);
     soon();
   },
   (status) => {
-    if (status === "live" && isStale) soon();
+    clearInterval(poll);
+    poll = status === "live" ? null : setInterval(reread, PAUSE_WITHOUT_SOCKET);
   },
 );
 document.addEventListener("visibilitychange", () => !document.hidden && isStale && soon());

@@ -144,14 +144,16 @@ def test_pages_are_light(screen: Screen, path: str) -> None:
     for _ in range(60):
         make_run(deployment)
     screen.log_in()
-    sizes: list[int] = []
-    screen.page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
 
     screen.open(path)
-    screen.page.wait_for_load_state("networkidle")
+    expect(screen.page.locator("#live-dot")).to_have_attribute("data-status", "live", timeout=PATIENCE)
+    loaded = screen.page.evaluate(
+        """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+           .map((entry) => [entry.name, entry.decodedBodySize])"""
+    )
 
-    assert len(sizes) <= 15
-    assert sum(sizes) <= 150_000
+    assert len(loaded) <= 15, loaded
+    assert sum(size for _, size in loaded) <= 150_000, loaded
 
 
 def test_a_narrow_window_does_not_scroll_sideways(server: str, browser: Browser) -> None:

@@ -167,3 +167,22 @@ def test_a_login_without_staff_is_not_let_in(client: Client, db: None) -> None:
 
 def test_the_root_leads_to_the_dashboard(client: Client) -> None:
     assert client.get("/")["Location"] == "/admin/"
+
+
+def test_deleting_a_deployment_cancels_what_waits_for_it(member: Member, deployment: Deployment) -> None:
+    waiting = make_run(deployment)
+
+    answer = member("editor").post(f"/admin/flows/deployment/{deployment.id}/delete/", {"post": "yes"})
+
+    assert answer.status_code == 302
+    waiting.refresh_from_db()
+    assert (waiting.state_type, waiting.deployment_id) == ("CANCELLED", None)
+
+
+def test_a_flow_with_history_stays(member: Member, deployment: Deployment) -> None:
+    delete = f"/admin/flows/flow/{deployment.flow_id}/delete/"
+    editor, run = member("editor"), make_run(deployment)
+
+    assert editor.post(delete, {"post": "yes"}).status_code == 403
+    run.delete()
+    assert editor.post(delete, {"post": "yes"}).status_code == 302

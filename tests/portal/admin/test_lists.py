@@ -151,3 +151,47 @@ def test_what_went_wrong_stands_in_the_row(superuser: Client, deployment: Deploy
 
     assert ">ValueError: &lt;boom&gt;</span>" in page
     assert '<span class="badge state-failed">' in page
+
+
+def test_the_list_of_runs_reads_one_workspace_even_if_there_is_only_one(superuser: Client) -> None:
+    make_run()
+
+    read = [sql for sql in queries_of(superuser, RUNS) if 'FROM "runs_flowrun"' in sql]
+
+    assert len(read) == 1
+    assert 'WHERE "runs_flowrun"."workspace_id" = ' in read[0]
+
+
+@pytest.mark.parametrize(
+    ("every", "age", "word"), [(1, 5, "working"), (1, 60, "silent"), (3600, 3000, "working")]
+)
+def test_a_service_is_judged_by_its_own_period(superuser: Client, every: int, age: int, word: str) -> None:
+    worked = datetime.now(UTC) - timedelta(seconds=age)
+    ServiceStatus.objects.create(name="x", hostname="h", pid=1, every=every, last_success=worked)
+
+    assert f">{word}</span>" in superuser.get("/admin/").content.decode()
+
+
+def test_a_service_that_fails_says_why(superuser: Client) -> None:
+    now = datetime.now(UTC)
+    ServiceStatus.objects.create(
+        name="reap", hostname="h", pid=1, last_success=now - timedelta(seconds=2),
+        last_error="no space left", last_error_time=now,
+    )  # fmt: skip
+    page = superuser.get("/admin/").content.decode()
+
+    assert ">failing</span>" in page
+    assert "no space left" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (RUNS, "No runs yet."),
+        (f"{RUNS}?state_type__exact=FAILED", "Nothing matches."),
+        ("/admin/flows/deployment/", "manage.py deploy"),
+        ("/admin/agents/agent/", "manage.py rqworker default"),
+    ],
+)
+def test_an_empty_list_says_what_to_do(superuser: Client, url: str, text: str) -> None:
+    assert text in superuser.get(url).content.decode()
