@@ -5,20 +5,28 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('flows', '0002_default_workspace'),
+        ("flows", "0002_default_workspace"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='deployment',
-            name='crash_retries',
-            field=models.PositiveSmallIntegerField(blank=True, help_text='How often a crashed run is run again. Empty: as the flow says.', null=True),
+            model_name="deployment",
+            name="crash_retries",
+            field=models.PositiveSmallIntegerField(
+                blank=True,
+                help_text="How often a crashed run is run again. Empty: as the flow says.",
+                null=True,
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='crash_retry_delay_seconds',
-            field=models.FloatField(blank=True, help_text='Empty: as the flow says.', null=True, validators=[django.core.validators.MinValueValidator(0)]),
+            model_name="deployment",
+            name="crash_retry_delay_seconds",
+            field=models.FloatField(
+                blank=True,
+                help_text="Empty: as the flow says.",
+                null=True,
+                validators=[django.core.validators.MinValueValidator(0)],
+            ),
         ),
     ]

@@ -4,25 +4,26 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('runs', '0002_log_table'),
+        ("runs", "0002_log_table"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='flowrun',
-            name='crash_count',
+            model_name="flowrun",
+            name="crash_count",
             field=models.IntegerField(db_default=0, default=0),
         ),
         migrations.AddField(
-            model_name='flowrun',
-            name='crash_retries',
-            field=models.IntegerField(db_default=0, default=0, help_text='As the flow says; its deployment may say otherwise.'),
+            model_name="flowrun",
+            name="crash_retries",
+            field=models.IntegerField(
+                db_default=0, default=0, help_text="As the flow says; its deployment may say otherwise."
+            ),
         ),
         migrations.AddField(
-            model_name='flowrun',
-            name='crash_retry_delay_seconds',
+            model_name="flowrun",
+            name="crash_retry_delay_seconds",
             field=models.FloatField(db_default=0, default=0),
         ),
     ]

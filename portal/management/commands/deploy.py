@@ -40,7 +40,10 @@ class Command(BaseCommand):
         )  # fmt: skip
         parser.add_argument("--tag", action="append", default=[], help="a tag of its runs")
         parser.add_argument(
-            "--crash-retries", type=int, metavar="N", help="run again after a crash (default: as the flow says)"
+            "--crash-retries",
+            type=int,
+            metavar="N",
+            help="run again after a crash (default: as the flow says)",
         )
         parser.add_argument("--crash-retry-delay", type=float, metavar="SECONDS", help="wait before each")
         parser.add_argument("--description", help="default: the flow's docstring")
