@@ -33,8 +33,8 @@ class Lease(Enum):
 
     HELD = "held"
     CANCELLING = "cancelling"  # held, and somebody asked for the end
-    OVER = "over"  # this attempt reported its end, or released the run
-    LOST = "lost"  # the run was taken away: crashed by the reaper, claimed again, deleted
+    OVER = "over"  # this attempt reported its end
+    LOST = "lost"  # the run is not its any more: crashed by the reaper, rescheduled, claimed again, deleted
 
 
 def claimable(now: str) -> str:
@@ -85,7 +85,7 @@ WITH queue AS MATERIALIZED (
     SELECT state_id, id, state_type, state_name, state_message, state_timestamp, attempt, '{{}}'
     FROM claimed
 )
-SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count, c.attempt, c.deployment_id, d.name,
+SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count, c.crash_count, c.attempt, c.deployment_id, d.name,
        c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
        COALESCE(d.entrypoint, ''), COALESCE(d.path, '')
 FROM claimed c
@@ -128,7 +128,7 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         rows = transaction.execute(CLAIM, [list(queue_ids), uuid7(), agent_id])
     if not rows:
         return None
-    run_id, name, flow_name, parameters, tags, run_count, attempt, *rest = rows[0]
+    run_id, name, flow_name, parameters, tags, run_count, crash_count, attempt, *rest = rows[0]
     deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, entrypoint, path = rest
     run = FlowRunInfo(
         id=run_id,
@@ -137,6 +137,7 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         parameters=json.loads(parameters),
         tags=tuple(tags),
         run_count=run_count,
+        crash_count=crash_count,
         attempt=attempt,
         deployment_id=deployment_id,
         deployment_name=deployment_name,
@@ -166,7 +167,7 @@ def _lease(rows: Sequence[Row], attempt: int) -> Lease:
     _, leased, state_type = rows[0]
     if leased:
         return Lease.CANCELLING if state_type == "CANCELLING" else Lease.HELD
-    return Lease.LOST if state_type == "CRASHED" else Lease.OVER
+    return Lease.LOST if state_type in ("CRASHED", "SCHEDULED") else Lease.OVER
 
 
 def release(session: Session, agent_id: UUID) -> list[UUID]:

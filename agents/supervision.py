@@ -160,8 +160,10 @@ class Supervision:
         lease = look(self._session, run.id, run.attempt)
         if lease in (Lease.HELD, Lease.CANCELLING):
             state = self._end_state(lease, ended)
-            transition(self._session, run.id, state, attempt=run.attempt)
-            logger.info("Run %s: %s. %s", run.name, state.name, state.message)
+            verdict = transition(self._session, run.id, state, attempt=run.attempt)
+            logger.info("Run %s: %s. %s", run.name, (verdict.state or state).name, state.message)
+            if state.is_crashed():
+                logger.info("Run %s: its process is gone, so no on_crashed hook could be called", run.name)
 
     def _end_state(self, lease: Lease, ended: Exit) -> State:
         if lease is Lease.CANCELLING:

@@ -16,10 +16,11 @@ from runs.session import Transaction
 
 MOST_MESSAGE_CHARACTERS = 1_000_000
 
-# One statement locks the root run, checks the attempt and bumps the version that pages watch.
+# One statement locks the root run, checks the attempt and bumps the version that pages watch. An attempt
+# whose run has ended may still write logs and artifacts (its hooks do), but no task states.
 FENCE = """
 UPDATE runs_flowrun SET version = version + 1
-WHERE id = %s AND attempt = %s AND lease_expires IS NOT NULL
+WHERE id = %s AND attempt = %s AND (lease_expires IS NOT NULL OR (end_time IS NOT NULL AND %s))
 RETURNING version, state_type, state_name, workspace_id
 """
 
@@ -108,7 +109,7 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
 
     Raises Aborted, and writes nothing, when that attempt no longer owns the run.
     """
-    rows = tx.execute(FENCE, [root_run_id, attempt])
+    rows = tx.execute(FENCE, [root_run_id, attempt, not batch.events])
     if not rows:
         raise Aborted(f"attempt {attempt} no longer owns flow run {root_run_id}")
     written = Written(*rows[0])

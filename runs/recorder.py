@@ -30,7 +30,7 @@ from runs import announce
 from runs.batch import Batch, Written, record_batch
 from runs.session import PsycopgSession, Transaction
 from runs.subflow import create_subflow_run
-from runs.transition import transition_in
+from runs.transition import keeps_lease, transition_in
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class DatabaseRecorder:
         return self._write(lambda tx: create_subflow_run(tx, self.run_id, new))
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
-        if state.is_terminal():
+        if not keeps_lease(state):  # nothing can be written after it
             verdict = self._write(lambda tx: self._propose(tx, run_id, state))
         else:
             verdict = self._persistently(lambda tx: self._propose(tx, run_id, state))

@@ -6,12 +6,12 @@ names the race or the harm that the rule prevents.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from flows.sdk.recorder import Status
-from flows.sdk.states import TERMINAL, Cancelled, State, StateType
+from flows.sdk.states import TERMINAL, AwaitingRetry, Cancelled, State, StateType
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ class Current:
     has_deployment: bool
     work_queue_id: UUID | None
     expected_start_time: datetime
+    crash_count: int
+    crash_retries: int
+    crash_retry_delay_seconds: float
     now: datetime
 
     def state(self) -> State:
@@ -64,12 +67,16 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a rule decided. `store` replaces the proposed state; None stores nothing."""
+    """What a rule decided. `store` replaces the proposed state; None stores nothing.
+
+    `then` is a second state, which the run enters at once after the first.
+    """
 
     status: Status
     reason: str
     store: State | None = None
     delay_seconds: float = 0.0
+    then: State | None = None
 
 
 class Rule(Protocol):
@@ -147,6 +154,26 @@ class NothingToKill:
         return Decision(Status.REJECT, "no process to stop", store=cancelled)
 
 
+class CrashIsRetried:
+    """A run whose process or agent was killed stays down, although its flow asked to be run again.
+
+    Whoever notices the crash proposes CRASHED: the history shows it, and the next try after it.
+    """
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.type is not StateType.CRASHED or run.crash_count >= run.crash_retries:
+            return None
+        if run.is_subflow or not run.has_deployment:
+            return None  # no agent would know what to execute
+        number = f"{run.crash_count + 1}/{run.crash_retries}"
+        awaiting = AwaitingRetry(
+            run.now + timedelta(seconds=run.crash_retry_delay_seconds),
+            message=f"Crash retry {number}. {proposal.state.message}",
+            timestamp=max(run.now, proposal.state.timestamp),
+        )
+        return Decision(Status.REJECT, f"crash retry {number}", store=proposal.state, then=awaiting)
+
+
 class PendingIsALock:
     """Two workers that poll one queue both submit the same run: the second must lose."""
 
@@ -197,6 +224,7 @@ class Policy:
             CancellingIsSticky(),
             SubflowIsNotCancelledAlone(),
             NothingToKill(),
+            CrashIsRetried(),
             PendingIsALock(),
             NotBeforeItsTime(),
             LateOnlyWhileScheduled(),

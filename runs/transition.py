@@ -22,8 +22,11 @@ SELECT r.id, r.workspace_id, r.state_id, r.state_type, r.state_name, r.state_mes
        coalesce(root.attempt, r.attempt),
        CASE WHEN r.root_run_id IS NULL THEN r.lease_expires ELSE root.lease_expires END IS NOT NULL,
        r.root_run_id IS NOT NULL, r.deployment_id IS NOT NULL,
-       r.work_queue_id, r.expected_start_time, clock_timestamp()
-FROM runs_flowrun r LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
+       r.work_queue_id, r.expected_start_time, r.crash_count, coalesce(d.crash_retries, r.crash_retries),
+       coalesce(d.crash_retry_delay_seconds, r.crash_retry_delay_seconds), clock_timestamp()
+FROM runs_flowrun r
+LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
+LEFT JOIN flows_deployment d ON d.id = r.deployment_id
 WHERE r.id = %s
 FOR UPDATE OF r
 """
@@ -42,6 +45,10 @@ UPDATE runs_flowrun SET
     total_run_time = total_run_time + CASE WHEN state_type = 'RUNNING'
         THEN greatest(0, extract(epoch FROM %s - state_timestamp)) ELSE 0 END,
     run_count = run_count + %s,
+    crash_count = crash_count + %s,
+    name = coalesce(left(%s, 200), name),
+    crash_retries = coalesce(%s, crash_retries),
+    crash_retry_delay_seconds = coalesce(%s, crash_retry_delay_seconds),
     lease_expires = CASE WHEN %s THEN lease_expires END,
     forked_time = coalesce(%s, forked_time),
     loaded_time = coalesce(%s, loaded_time),
@@ -79,8 +86,11 @@ def transition_in(
     version = _store(tx, run, decision.store)
     if decision.store.is_terminal():
         close_open_parts(tx, run.id, decision.store)
-    _announce_on_commit(tx, run, decision.store, version)
-    return _verdict(decision, decision.store)
+    if decision.then is not None:
+        version = _store(tx, run, decision.then)
+    last = decision.then or decision.store
+    _announce_on_commit(tx, run, last, version)
+    return _verdict(decision, last)
 
 
 def _verdict(decision: Decision, state: State) -> Verdict:
@@ -111,6 +121,9 @@ def _store(tx: Transaction, run: Current, state: State) -> int:
             state.timestamp if state.is_terminal() else None,
             state.timestamp,
             1 if running else 0,
+            1 if state.is_crashed() else 0,
+            *(details.get("run_name"), details.get("crash_retries")),
+            details.get("crash_retry_delay_seconds"),
             keeps_lease(state),
             *(details.get("forked_time"), details.get("loaded_time")),
             details.get("infrastructure_pid"),

@@ -52,7 +52,7 @@ def end_expired(now: datetime) -> int:
     ended = 0
     for run in expired.filter(lease_expires__lt=now).order_by("lease_expires")[:BATCH]:
         verdict = transition(DjangoSession(), run.id, _ending(run), attempt=run.attempt)
-        if verdict.status is Status.ACCEPT:
+        if verdict.status is not Status.ABORT:
             ended += 1
         else:
             logger.warning("Could not end %s, whose lease ran out: %s", run.id, verdict.reason)

@@ -69,11 +69,13 @@ def deploy(
     description: str = "",
     version: str = "",
     paused: bool | None = None,
+    crash_retries: int | None = None,
+    crash_retry_delay_seconds: float | None = None,
 ) -> tuple[Deployment, bool]:
     """Create the deployment `flow_name/name`, or change it to what is given here.
 
     Returns it and whether it was made now. `schedules` None leaves the schedules, and `paused` None
-    the switch, as they are. Raises ValidationError, field by field.
+    the switch, as they are; `crash_retries` None means as the flow says. Raises ValidationError, field by field.
     """
     values = {
         "workspace": workspace,
@@ -85,6 +87,8 @@ def deploy(
         "tags": list(tags),
         "description": description,
         "version": version,
+        "crash_retries": crash_retries,
+        "crash_retry_delay_seconds": crash_retry_delay_seconds,
     }
     if paused is not None:
         values["paused"] = paused

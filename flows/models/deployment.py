@@ -1,6 +1,7 @@
 """Deployments: a flow made runnable from afar."""
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 
 from flows.models.flow import Flow
@@ -29,6 +30,12 @@ class Deployment(ScopedModel):
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     version = models.CharField(max_length=100, blank=True, default="")
     paused = models.BooleanField(default=False)
+    crash_retries = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="How often a crashed run is run again. Empty: as the flow says."
+    )
+    crash_retry_delay_seconds = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0)], help_text="Empty: as the flow says."
+    )
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
 

@@ -14,7 +14,9 @@ from flows.sdk.recorder import FlowRunInfo, Recorder
 
 if TYPE_CHECKING:
     from flows.sdk.flows import Flow
+    from flows.sdk.replay import Replay
     from flows.sdk.runners import ThreadPoolTaskRunner
+    from flows.sdk.task_run import TaskRun
     from flows.sdk.tasks import Task
 
 
@@ -24,7 +26,10 @@ class MissingContextError(RuntimeError):
 
 @dataclass(slots=True)
 class FlowRunContext:
-    """A flow run while one try of its function is under way."""
+    """A flow run while one try of its function is under way.
+
+    `open` are its task runs that are not over; `replay` what its earlier tries computed, if it has retries.
+    """
 
     flow: "Flow[Any, Any]"
     run: FlowRunInfo
@@ -32,6 +37,9 @@ class FlowRunContext:
     runner: "ThreadPoolTaskRunner"
     parameters: dict[str, Any]
     run_count: int = 0
+    log_prints: bool = False
+    replay: "Replay | None" = None
+    open: "set[TaskRun]" = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     lock: Lock = field(default_factory=Lock)
 

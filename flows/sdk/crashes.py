@@ -1,6 +1,15 @@
 """The state of a run that was ended by something that is not an ordinary exception."""
 
-from flows.sdk.states import Crashed, State
+from flows.sdk.signals import DeadlinePassed, TerminationSignal
+from flows.sdk.states import Cancelled, Crashed, State
+
+STOPS = (TerminationSignal, DeadlinePassed)
+
+
+def stopped(by: BaseException) -> State:
+    """Cancelled, by the flow run around it: that was cancelled, or its time was up."""
+    why = "exceeded its timeout" if isinstance(by, DeadlinePassed) else "was cancelled"
+    return Cancelled(message=f"The flow run {why}.")
 
 
 def crashed(error: BaseException) -> State:

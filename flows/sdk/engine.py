@@ -1,21 +1,26 @@
 """How a flow run goes: propose each state, call the function, try again, end in a true state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from flows.sdk import logs
+from flows.sdk import logs, names, options
 from flows.sdk.context import FlowRunContext, current_flow, current_task
-from flows.sdk.crashes import crashed
+from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
+from flows.sdk.generators import body
+from flows.sdk.hooks import Hook, run_hooks
 from flows.sdk.inputs import as_states, upstream_of
 from flows.sdk.outcome import state_of
 from flows.sdk.parameters import ParameterTypeError
 from flows.sdk.recorder import Aborted, FlowRunInfo, Recorder, Status, Verdict
-from flows.sdk.signals import RunReleased, TerminationSignal
-from flows.sdk.states import AwaitingRetry, Cancelled, Failed, Retrying, Running, State
-from flows.sdk.steps import Call, Sleep, Steps, Wait, drive, drive_async, run_coroutine
+from flows.sdk.replay import Replay
+from flows.sdk.signals import DeadlinePassed, RunReleased, TerminationSignal
+from flows.sdk.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Failed, Retrying, Running, State
+from flows.sdk.steps import Sleep, Steps, Wait, drive, drive_async, run_coroutine
 from flows.sdk.task_engine import user_traceback
+from flows.sdk.timeouts import FlowRunTimeoutError, Limit, limit_of, limited
 
 if TYPE_CHECKING:
     from flows.sdk.flows import Flow
@@ -64,42 +69,87 @@ class FlowEngine:
         self.run = run
         self.may_release = may_release
         self.run_count = run.run_count
+        self.replay = Replay() if flow.retries else None
         self.state: State | None = None
-        self.logger = logs.logger_of_run(recorder, run.id, f"Flow run {run.name!r}")
+        self.logger = self._logger()
+
+    def _logger(self) -> logs.RunLogger:
+        return logs.logger_of_run(self.recorder, self.run.id, f"Flow run {self.run.name!r}")
 
     def steps(self) -> Steps[State]:
         """The engine: returns the final state; raises what ends more than this flow run."""
         try:
-            return (yield from self._tries())
+            state = yield from self._tries()
         except (Aborted, RunReleased):
             raise
-        except TerminationSignal:
-            self._end(Cancelled(message="The run was cancelled while it ran."))
+        except STOPS as signal:
+            outcome = stopped(signal)
+            yield from self._hooks(self.flow.on_cancellation_hooks, Cancelling(message=outcome.message))
+            self._end(outcome)
             raise
         except BaseException as error:
-            self._end(crashed(error))
+            state = self._end(crashed(error))
+            if state.is_crashed():
+                yield from self._hooks(self.flow.on_crashed_hooks, state)
             raise
+        yield from self._hooks(self._hooks_for(state), state)
+        return state
 
     def _tries(self) -> Steps[State]:
-        verdict = yield from self._propose(Retrying() if self.run_count else Running())
-        if verdict.status is Status.ACCEPT and (unfit := self._check_parameters()):
+        unfit = self._prepare()
+        verdict = yield from self._propose(self._first_state())
+        if verdict.status is Status.ACCEPT and unfit:
             return self._end(unfit)
+        if verdict.status is Status.ACCEPT:
+            yield from self._hooks(self.flow.on_running_hooks, self.state or Running())
         while verdict.status is Status.ACCEPT:
             self.run_count += 1
             outcome = yield from self._try()
-            if not outcome.is_failed() or self.run_count > self.flow.retries:
+            if not outcome.is_failed() or self._failures() > self.flow.retries:
                 return self._end(outcome)
             verdict = yield from self._await_retry(outcome)
         return self._stopped_at(verdict)
 
-    def _check_parameters(self) -> State | None:
-        """Convert the parameters; the state to end in, if they do not fit. No retry would change that."""
+    def _failures(self) -> int:
+        """How many tries were not ended by a crash, this one included."""
+        return max(1, self.run_count - self.run.crash_count)
+
+    def _first_state(self) -> State:
+        """What the run enters when this process begins with it; its row learns of it what it has to know."""
+        details: dict[str, Any] = {}
+        if self.flow.flow_run_name:
+            details["run_name"] = self.run.name
+        if self.flow.crash_retries:
+            details["crash_retries"] = self.flow.crash_retries
+            details["crash_retry_delay_seconds"] = self.flow.crash_retry_delay_seconds
+        return Retrying(details=details) if self.run_count else Running(details=details)
+
+    def _prepare(self) -> State | None:
+        """Convert the parameters and name the run; the state to end in, if that cannot be done.
+
+        No retry would change that.
+        """
         try:
             self.parameters = self.flow.checked(self.parameters)
+            if self.flow.flow_run_name:
+                self._rename(self.flow.flow_run_name)
         except ParameterTypeError as error:
             self.logger.error("%s", error)
             return Failed(message=str(error), data=error)
+        except Exception as error:
+            self.logger.exception("The flow run could not be named")
+            return Failed(message=f"The flow run could not be named: {error}", data=error)
         return None
+
+    def _rename(self, wanted: names.RunName) -> None:
+        context = self._context()
+        token = current_flow.set(context)  # the function may ask `runtime.flow_run`
+        try:
+            name = names.run_name(wanted, self.parameters, "flow_run_name")
+        finally:
+            current_flow.reset(token)
+        self.run = replace(self.run, name=name)
+        self.logger = self._logger()
 
     def _propose(self, state: State) -> Steps[Verdict]:
         """Propose until the answer is not WAIT. Raises Aborted if the answer is ABORT."""
@@ -113,39 +163,76 @@ class FlowEngine:
             self.logger.info("Waiting %g second(s): %s", verdict.delay_seconds, verdict.reason)
             yield Sleep(verdict.delay_seconds)
 
+    def _context(self) -> FlowRunContext:
+        """What the code of the next try stands in."""
+        return FlowRunContext(
+            self.flow,
+            self.run,
+            self.recorder,
+            self.flow.task_runner.duplicate(),
+            self.parameters,
+            self.run_count,
+            self._logs_prints(),
+            self.replay,
+        )
+
+    def _logs_prints(self) -> bool:
+        wanted = self.flow.log_prints
+        if wanted is None:
+            around = current_flow.get()
+            wanted = around.log_prints if around else options.default_log_prints()
+        if wanted:
+            logs.capture_prints()
+        return wanted
+
     def _try(self) -> Steps[State]:
         """Call the function once, see its submitted tasks to their end, and judge the outcome."""
-        runner = self.flow.task_runner.duplicate()
-        context = FlowRunContext(self.flow, self.run, self.recorder, runner, self.parameters, self.run_count)
+        context = self._context()
+        runner = context.runner
         tokens = current_flow.set(context), current_task.set(None)
         try:
-            return (yield from self._call(context))
+            return (yield from self._call_in_time(context))
         except Exception as error:
             return self._failed(error)
         except (Aborted, RunReleased):
             raise
-        except TerminationSignal:
-            runner.cancel(Cancelled(message="The flow run was cancelled."))
+        except STOPS as signal:
+            runner.cancel(stopped(signal))
             raise
         except BaseException as error:
             runner.cancel(crashed(error))
             raise
         finally:
             runner.close()
+            _end_open_runs(context)
             current_task.reset(tokens[1])
             current_flow.reset(tokens[0])
 
-    def _call(self, context: FlowRunContext) -> Steps[State]:
-        args, kwargs = self.flow.parameters.as_call(self.parameters)
+    def _call_in_time(self, context: FlowRunContext) -> Steps[State]:
+        limit = limit_of(self.flow.timeout_seconds)
         try:
-            value = yield Call(self.flow.fn, args, kwargs)
+            return (yield from self._call(context, limit))
+        except DeadlinePassed as passed:
+            if passed.limit is not limit or limit is None:
+                raise
+            context.runner.cancel(stopped(passed))
+            message = f"Flow run exceeded timeout of {limit.seconds:g} second(s)"
+            self.logger.error(message)
+            return Failed(name="TimedOut", message=message, data=FlowRunTimeoutError(message))
+
+    def _call(self, context: FlowRunContext, limit: Limit | None) -> Steps[State]:
+        flow, runner = self.flow, context.runner
+        args, kwargs = flow.parameters.as_call(self.parameters)
+        try:
+            value = yield from body(flow.fn, args, kwargs, limit, flow.is_generator)
         except Exception:
-            context.runner.cancel_waiting(Cancelled(message="The flow run failed before this task began."))
-            yield Wait(context.runner.unfinished())
+            runner.cancel_waiting(Cancelled(message="The flow run failed before this task began."))
+            yield limited(Wait(runner.unfinished()), limit)
             raise
-        yield Wait([source for source in upstream_of((value,)) if isinstance(source, TaskFuture)])
-        while unfinished := context.runner.unfinished():
-            yield Wait(unfinished)
+        returned = [source for source in upstream_of((value,)) if isinstance(source, TaskFuture)]
+        yield limited(Wait(returned), limit)
+        while unfinished := runner.unfinished():
+            yield limited(Wait(unfinished), limit)
         return state_of(as_states(value), single_future=isinstance(value, TaskFuture))
 
     def _failed(self, error: Exception) -> State:
@@ -160,7 +247,8 @@ class FlowEngine:
         stay = delay <= LONGEST_WAIT_IN_PROCESS or not self.may_release
         details = {"retry_in_process": True} if stay else {}
         awaiting = AwaitingRetry(due, message=outcome.message, details=details)
-        self.logger.info("Retry %d/%d will start in %g second(s)", self.run_count, self.flow.retries, delay)
+        number = self._failures()
+        self.logger.info("Retry %d/%d will start in %g second(s)", number, self.flow.retries, delay)
         verdict = yield from self._propose(awaiting)
         if verdict.status is not Status.ACCEPT:
             return verdict
@@ -170,7 +258,10 @@ class FlowEngine:
         return (yield from self._propose(Retrying()))
 
     def _end(self, outcome: State) -> State:
-        """Propose the final state; what holds then is what the recorder answers."""
+        """Propose the final state; what holds then is what the recorder answers.
+
+        Raises RunReleased if that is another try, after a crash.
+        """
         level = "info" if outcome.is_completed() else "error"
         getattr(self.logger, level)("Finished in state %s", outcome)
         verdict = self.recorder.transition(self.run.id, outcome)
@@ -178,6 +269,8 @@ class FlowEngine:
             raise Aborted(verdict.reason)
         accepted = verdict.status is Status.ACCEPT or verdict.state is None
         self.state = outcome if accepted else verdict.state
+        if self.state is not None and self.state.is_scheduled():
+            raise RunReleased(verdict.reason)
         return self.state or outcome
 
     def _stopped_at(self, verdict: Verdict) -> State:
@@ -186,3 +279,20 @@ class FlowEngine:
         self.logger.info("Not run, because the run is now in state %s. %s", state, verdict.reason)
         self.state = state
         return state
+
+    def _hooks_for(self, state: State) -> Sequence[Hook]:
+        if state.is_completed():
+            return self.flow.on_completion_hooks
+        if state.is_crashed():
+            return self.flow.on_crashed_hooks
+        return self.flow.on_failure_hooks if state.is_failed() else ()
+
+    def _hooks(self, hooks: Sequence[Hook], state: State) -> Steps[None]:
+        if hooks:
+            yield from run_hooks(hooks, self.flow, self.run, state, self.logger)
+
+
+def _end_open_runs(context: FlowRunContext) -> None:
+    """Nobody waits for these any more: they are in threads that a timeout or the user left behind."""
+    for run in list(context.open):
+        run.enter(Crashed(message="Its flow run ended before it did."))

@@ -9,6 +9,7 @@ import builtins
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,9 @@ from flows.sdk.recorder import LogLine, Recorder
 
 RunLogger = logging.LoggerAdapter[logging.Logger]
 
+
+# What get_run_logger() returns in a hook, which runs beside the run and not within it.
+logger_of_hook: ContextVar[RunLogger | None] = ContextVar("logger_of_hook", default=None)
 
 _root = logging.getLogger("flows")
 _text = logging.Formatter()
@@ -121,8 +125,10 @@ def task_logger(context: TaskRunContext) -> RunLogger:
 def get_run_logger() -> RunLogger:
     """The logger of the task run or flow run that surrounds the caller.
 
-    Raises MissingContextError outside runs.
+    In a hook, that of the run it was called for. Raises MissingContextError outside runs.
     """
+    if hook := logger_of_hook.get():
+        return hook
     if task := current_task.get():
         return task_logger(task)
     if flow := current_flow.get():
@@ -149,7 +155,7 @@ def _prints_are_logged() -> bool:
     task, flow = current_task.get(), current_flow.get()
     if task is not None and task.task.log_prints is not None:
         return task.task.log_prints
-    return flow is not None and bool(flow.flow.log_prints)
+    return flow is not None and flow.log_prints
 
 
 def capture_prints() -> None:

@@ -1,6 +1,7 @@
 """A recorder that keeps everything in the process: for tests, and for flows called as plain Python."""
 
 from collections import deque
+from dataclasses import replace
 from uuid import UUID
 
 from flows.sdk.recorder import (
@@ -40,8 +41,15 @@ class MemoryRecorder:
         )
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
+        if "run_name" in state.details:
+            self._rename(run_id, state.details["run_name"])
         self.flow_states.append((run_id, state))
         return Verdict(Status.ACCEPT, state)
+
+    def _rename(self, run_id: UUID, name: str) -> None:
+        for position, run in enumerate(self.flow_runs):
+            if run.id == run_id:
+                self.flow_runs[position] = replace(run, name=name)
 
     def task_event(self, event: TaskRunEvent) -> None:
         self.task_events.append(event)

@@ -1,7 +1,11 @@
-"""Names of runs: words from coolname, or a template over the parameters."""
+"""Names of runs: words from coolname, a template over the parameters, or what a function says."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
+
+RunName = str | Callable[..., str]
+
 
 # Words of coolname that do not belong on a page that colleagues share.
 UNWANTED = frozenset({"booby", "chubby", "curvy", "demonic", "fat", "kickass", "sexy"})
@@ -17,12 +21,33 @@ def random_name() -> str:
             return "-".join(words)
 
 
-def from_template(template: str, parameters: Mapping[str, Any], what: str) -> str:
-    """`template` with `{parameter}` filled in. Raises ValueError naming a parameter that is not there."""
+def checked_run_name(name: RunName | None, option: str) -> RunName | None:
+    """The option as it is. Raises TypeError if it is neither a text nor a function."""
+    if name is not None and not isinstance(name, str) and not callable(name):
+        raise TypeError(f"{option} must be a template or a function that returns a name, not {name!r}.")
+    return name
+
+
+def run_name(wanted: RunName, parameters: Mapping[str, Any], option: str) -> str:
+    """The name of a run with these parameters.
+
+    Raises ValueError if a template names a parameter that is not there, TypeError if a function returns
+    something else than a text, and whatever the function raises.
+    """
+    if isinstance(wanted, str):
+        return _filled_in(wanted, parameters, option)
+    takes_parameters = "parameters" in inspect.signature(wanted).parameters
+    name = wanted(parameters=dict(parameters)) if takes_parameters else wanted()
+    if not isinstance(name, str):
+        raise TypeError(f"The function given as {option} must return a text, but returned {name!r}.")
+    return name
+
+
+def _filled_in(template: str, parameters: Mapping[str, Any], option: str) -> str:
     try:
         return template.format(**parameters)
     except (KeyError, IndexError, AttributeError) as error:
         known = ", ".join(parameters) or "none"
         raise ValueError(
-            f"The {what} template {template!r} cannot be filled in: {error}. Parameters are: {known}."
+            f"The {option} template {template!r} cannot be filled in: {error}. Parameters are: {known}."
         ) from error

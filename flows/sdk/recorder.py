@@ -63,6 +63,7 @@ class FlowRunInfo:
     parameters: Mapping[str, Any]
     tags: tuple[str, ...] = ()
     run_count: int = 0
+    crash_count: int = 0
     attempt: int = 0
     deployment_id: UUID | None = None
     deployment_name: str | None = None

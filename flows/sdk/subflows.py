@@ -80,11 +80,10 @@ def _engine(
     stand_in: TaskRun | None = None,
 ) -> FlowEngine:
     """Begin a flow run, ready to go."""
-    template = flow.flow_run_name
     new = NewFlowRun(
         id=uuid7(),
         flow_name=flow.name,
-        name=names.from_template(template, values, "flow_run_name") if template else names.random_name(),
+        name=names.random_name(),
         parameters=as_json(values),
         tags=merge_tags(current_tags.get(), flow.tags),
         parent_run_id=parent.id if parent else None,

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
 from flows.sdk.context import TaskRunContext, current_flow, current_tags, current_task, merge_tags
-from flows.sdk.crashes import crashed
+from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
+from flows.sdk.generators import body
+from flows.sdk.hooks import run_hooks
 from flows.sdk.inputs import Upstream, UpstreamTaskError, resolved, upstream_of, value_of
 from flows.sdk.recorder import Aborted
-from flows.sdk.signals import RunReleased, TerminationSignal
-from flows.sdk.states import AwaitingRetry, Cancelled, Completed, Failed, Pending, Retrying, Running, State
-from flows.sdk.steps import Call, Sleep, Steps, Wait
+from flows.sdk.retries import delay_before
+from flows.sdk.signals import DeadlinePassed, RunReleased
+from flows.sdk.states import AwaitingRetry, Completed, Failed, Pending, Retrying, Running, State
+from flows.sdk.steps import Sleep, Steps, Wait
 from flows.sdk.task_run import TaskRun
+from flows.sdk.timeouts import TaskRunTimeoutError, limit_of
 
 if TYPE_CHECKING:
     from flows.sdk.tasks import Task
@@ -49,15 +53,15 @@ class TaskCall:
             try:
                 yield from self._resolve_inputs()
             except UpstreamTaskError as error:
-                return self.run.enter(Pending(name="NotReady", message=str(error)))
+                return self.run.leave(Pending(name="NotReady", message=str(error)))
         context = TaskRunContext(self.task, self.run.id, self.run.name, self.run.tags, self.run.flow)
         token = current_task.set(context)
         try:
             return (yield from self._tries(context))
         except (Aborted, RunReleased):
             raise
-        except TerminationSignal:
-            self.run.enter(Cancelled(message="The flow run was cancelled."))
+        except STOPS as signal:
+            self.run.enter(stopped(signal))
             raise
         except BaseException as error:
             self.run.enter(crashed(error))
@@ -74,38 +78,108 @@ class TaskCall:
 
     def _tries(self, context: TaskRunContext) -> Steps[State]:
         run, task = self.run, self.task
-        if task.task_run_name:
-            arguments = task.arguments(self.args, self.kwargs)
-            run.name = context.name = names.from_template(task.task_run_name, arguments, "task_run_name")
+        if unnamed := self._name(context):
+            return run.enter(unnamed)
         run.enter(Running())
+        if task.on_running_hooks:
+            yield from run_hooks(task.on_running_hooks, task, run, run.state, logs.task_logger(context))
         while True:
             context.run_count = run.run_count
-            try:
-                value = yield Call(task.fn, self.args, self.kwargs)
-            except Exception as error:
-                delay = self._after_failure(context, error)
-                if delay is None:
-                    message = f"Task run encountered an exception {type(error).__name__}: {error}"
-                    return run.enter(Failed(message=message, data=error))
-            else:
-                return run.enter(value if isinstance(value, State) else Completed(data=value))
+            outcome = self._replayed() or (yield from self._try(context))
+            delay = self._after_failure(context, outcome) if outcome.is_failed() else None
+            if delay is None:
+                return (yield from self._end(context, outcome))
+            run.enter(AwaitingRetry(datetime.now(UTC) + timedelta(seconds=delay), message=outcome.message))
             yield Sleep(delay)
             run.enter(Retrying())
 
-    def _after_failure(self, context: TaskRunContext, error: Exception) -> float | None:
+    def _name(self, context: TaskRunContext) -> State | None:
+        """Give the task run the name that its task wants; the state to end in, if that goes wrong."""
+        wanted = self.task.task_run_name
+        if wanted is None:
+            return None
+        try:
+            arguments = self.task.arguments(self.args, self.kwargs)
+            self.run.name = context.name = names.run_name(wanted, arguments, "task_run_name")
+        except Exception as error:
+            return Failed(message=f"The task run could not be named: {error}", data=error)
+        return None
+
+    def _try(self, context: TaskRunContext) -> Steps[State]:
+        """Call the function once, and judge the outcome."""
+        task = self.task
+        limit = limit_of(task.timeout_seconds)
+        try:
+            value = yield from body(task.fn, self.args, self.kwargs, limit, task.is_generator)
+        except DeadlinePassed as passed:
+            if passed.limit is not limit or limit is None:
+                raise
+            message = f"Task run exceeded timeout of {limit.seconds:g} second(s)"
+            return Failed(name="TimedOut", message=message, data=TaskRunTimeoutError(message))
+        except Exception as error:
+            message = f"Task run encountered an exception {type(error).__name__}: {error}"
+            return Failed(message=message, data=error)
+        return value if isinstance(value, State) else Completed(data=value)
+
+    def _after_failure(self, context: TaskRunContext, outcome: State) -> float | None:
         """Log, and return the seconds until the next try; None if there is none."""
         run, task = self.run, self.task
         logger = logs.task_logger(context)
-        text = user_traceback(error)
         if run.run_count > task.retries:
-            after = "Retries are exhausted" if task.retries else "No retries are set"
-            logger.error("Task run failed with exception: %r - %s\n%s", error, after, text)
-            return None
-        delay = task.retry_delay_seconds
-        run.enter(AwaitingRetry(datetime.now(UTC) + timedelta(seconds=delay), message=repr(error)))
-        plan = f"Retry {run.run_count}/{task.retries} will start in {delay:g} second(s)"
-        logger.error("Task run failed with exception: %r - %s\n%s", error, plan, text)
+            after, delay = "Retries are exhausted" if task.retries else "No retries are set", None
+        elif not self._may_retry(logger, outcome):
+            after, delay = "Its retry condition is not met", None
+        else:
+            delay = delay_before(run.run_count, task.retry_delays, task.retry_jitter_factor)
+            after = f"Retry {run.run_count}/{task.retries} will start in {delay:g} second(s)"
+        logger.error("%s - %s%s", _what_failed(outcome), after, _traceback_below(outcome))
         return delay
+
+    def _may_retry(self, logger: logs.RunLogger, outcome: State) -> bool:
+        condition = self.task.retry_condition_fn
+        if condition is None:
+            return True
+        try:
+            return bool(condition(self.task, self.run, outcome))
+        except Exception:
+            logger.exception("The retry condition of task %r raised an exception", self.task.name)
+            return False
+
+    def _end(self, context: TaskRunContext, outcome: State) -> Steps[State]:
+        """Enter the final state and call the hooks that wait for it."""
+        run, task = self.run, self.task
+        run.enter(outcome)
+        replay = run.flow.replay if run.flow else None
+        if replay is not None and outcome.is_completed():
+            replay.remember(run.key, self._inputs(), self.kwargs, outcome)
+        hooks = task.on_completion_hooks if outcome.is_completed() else task.on_failure_hooks
+        if hooks and (outcome.is_completed() or outcome.is_failed()):
+            yield from run_hooks(hooks, task, run, outcome, logs.task_logger(context))
+        return outcome
+
+    def _replayed(self) -> State | None:
+        """The result that this call had in an earlier try of the flow run."""
+        flow = self.run.flow
+        if flow is None or flow.replay is None or flow.run_count < 2:
+            return None
+        found = flow.replay.find(self.run.key, self._inputs(), self.kwargs)
+        return Completed(name="Cached", data=found.data) if found else None
+
+    def _inputs(self) -> tuple[Any, ...]:
+        """The positional arguments; those of a method begin with what it is bound to."""
+        return (getattr(self.task.fn, "__self__", None), *self.args)
+
+
+def _what_failed(outcome: State) -> str:
+    if outcome.name != "TimedOut" and isinstance(outcome.data, BaseException):
+        return f"Task run failed with exception: {outcome.data!r}"
+    return outcome.message or f"Task run ended in state {outcome}"
+
+
+def _traceback_below(outcome: State) -> str:
+    if outcome.name == "TimedOut" or not isinstance(outcome.data, BaseException):
+        return ""
+    return f"\n{user_traceback(outcome.data)}"
 
 
 def edges(arguments: Mapping[str, Any], wait_for: Sequence[Any] = ()) -> dict[str, list[str]]:

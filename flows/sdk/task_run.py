@@ -40,7 +40,18 @@ class TaskRun:
         self.total_run_time = 0.0
         self._entered = 0.0
         self._over = False
+        if flow is not None:
+            flow.open.add(self)
         self.state = self.enter(Pending())
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Which call of which task of the flow run this is."""
+        return self.task_key, self.dynamic_key
+
+    @property
+    def flow_run_id(self) -> UUID | None:
+        return self.flow.run.id if self.flow else None
 
     def enter(self, state: State) -> State:
         """Count, report and return the state. After a final state nothing is reported any more."""
@@ -55,11 +66,22 @@ class TaskRun:
             self._entered = 0.0
         if state.is_terminal():
             self.end_time = state.timestamp
-            self._over = True
+            self._close()
         self.state = state
         if self.flow is not None:
             self._report(self.flow, state)
         return state
+
+    def leave(self, state: State) -> State:
+        """Enter a state that is not final, but the last: the task run will never begin."""
+        entered = self.enter(state)
+        self._close()
+        return entered
+
+    def _close(self) -> None:
+        self._over = True
+        if self.flow is not None:
+            self.flow.open.discard(self)
 
     def ended_by(self, error: BaseException) -> State:
         """The final state, for a caller that cannot let `error` pass. Reports nothing."""

@@ -1,18 +1,23 @@
 """Tasks: functions whose calls within a flow run are recorded, retried and run side by side."""
 
+import copy
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
-from flows.sdk import logs
+from flows.sdk import logs, options
 from flows.sdk.context import FlowRunContext, current_flow
 from flows.sdk.futures import FutureList, TaskFuture
+from flows.sdk.generators import stream, stream_async
+from flows.sdk.hooks import H, Hook, checked_hooks
 from flows.sdk.inputs import Unmapped, resolved
-from flows.sdk.options import checked_function, checked_retries, described, key_of
+from flows.sdk.names import RunName, checked_run_name
+from flows.sdk.retries import Delays, RetryCondition, checked_delays, checked_jitter, checked_retries
 from flows.sdk.states import State
 from flows.sdk.steps import drive, drive_async, run_coroutine
 from flows.sdk.task_engine import TaskCall
+from flows.sdk.timeouts import checked_timeout
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,54 +33,98 @@ class Task(Generic[P, R]):
         *,
         name: str | None = None,
         description: str | None = None,
-        version: str | None = None,
         tags: Iterable[str] = (),
-        task_run_name: str | None = None,
-        retries: int = 0,
-        retry_delay_seconds: float = 0,
+        version: str | None = None,
+        task_run_name: RunName | None = None,
+        retries: int | None = None,
+        retry_delay_seconds: Delays | None = None,
+        retry_jitter_factor: float | None = None,
+        retry_condition_fn: RetryCondition | None = None,
+        timeout_seconds: float | None = None,
         log_prints: bool | None = None,
+        on_running: Iterable[Hook] | None = None,
+        on_completion: Iterable[Hook] | None = None,
+        on_failure: Iterable[Hook] | None = None,
     ) -> None:
-        checked_function(fn, "task")
-        checked_retries(retries, retry_delay_seconds)
-        update_wrapper(self, fn)
-        self.fn = fn
-        self.name = name or fn.__name__
-        self.description = described(fn, description)
-        self.version = version
+        self._descriptor = fn
+        self._read(options.checked_function(fn, "task"))
+        self.name = name or self.fn.__name__
+        self.description = options.described(self.fn, description)
         self.tags = tuple(tags)
-        self.task_run_name = task_run_name
-        self.retries = retries
+        self.version = version
+        self.task_run_name = checked_run_name(task_run_name, "task_run_name")
+        self.task_key = options.key_of(self.fn, self.name)
+        if retries is None:
+            retries = int(options.default_number("TASKS_DEFAULT_RETRIES"))
+        if retry_delay_seconds is None:
+            retry_delay_seconds = options.default_number("TASKS_DEFAULT_RETRY_DELAY_SECONDS")
+        self.retries = checked_retries(retries)
         self.retry_delay_seconds = retry_delay_seconds
+        self.retry_delays = checked_delays(retry_delay_seconds, retries)
+        self.retry_jitter_factor = checked_jitter(retry_jitter_factor)
+        self.retry_condition_fn = retry_condition_fn
+        self.timeout_seconds = checked_timeout(timeout_seconds)
         self.log_prints = log_prints
-        self.task_key = key_of(fn, self.name)
-        self.is_async = inspect.iscoroutinefunction(fn)
-        self._signature = inspect.signature(fn)
+        self.on_running_hooks = checked_hooks(on_running, "on_running", "task")
+        self.on_completion_hooks = checked_hooks(on_completion, "on_completion", "task")
+        self.on_failure_hooks = checked_hooks(on_failure, "on_failure", "task")
         if log_prints:
             logs.capture_prints()
 
-    def with_options(self, **options: Any) -> "Task[P, R]":
-        """A copy of the task with other options."""
-        return Task(self.fn, **{**self._options(), **options})
+    def _read(self, fn: Callable[..., Any]) -> None:
+        update_wrapper(self, fn)
+        self.fn = fn
+        self.is_async = options.is_async(fn)
+        self.is_generator = options.is_generator(fn)
+        self.__signature__ = inspect.signature(fn)
+
+    def with_options(self, **changes: Any) -> "Task[P, R]":
+        """A copy of the task with other options. What is given as None stays as it is."""
+        return Task(self._descriptor, **options.changed(self._options(), changes))
 
     def _options(self) -> dict[str, Any]:
         names = inspect.signature(Task.__init__).parameters.keys() - {"self", "fn"}
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, f"{name}_hooks" if name.startswith("on_") else name) for name in names}
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> "Task[..., R]": ...
+
+    def __get__(self, instance: object | None, owner: type | None = None) -> Any:
+        """A task that is looked up on an instance or class is bound to it, as a function would be."""
+        fn = options.bound(self._descriptor, instance, owner)
+        if fn is self.fn:
+            return self
+        method = copy.copy(self)
+        method._descriptor = fn
+        method._read(fn)
+        return method
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the task here and return its result (a coroutine, if the function is one).
+        """Run the task here and return its result (a coroutine or generator, if the function is one).
 
         `wait_for=[futures]` lets others finish first; `return_state=True` returns the final state
         instead of the result, also when the task failed.
         """
-        wait_for, return_state = _call_options(kwargs)
+        wait_for, return_state = options.call_options(kwargs)
+        if self.is_generator:
+            return cast(R, self._items(args, kwargs, wait_for, return_state))
         if self.is_async:
-            return cast(R, self._call_async(args, kwargs, wait_for, return_state))
+            return cast(R, self._finished(args, kwargs, wait_for, return_state))
         state = drive(TaskCall(self, args, kwargs, wait_for).steps())
         return cast(R, state if return_state else state.result())
 
-    async def _call_async(self, args: Any, kwargs: Any, wait_for: Any, return_state: bool) -> Any:
+    async def _finished(self, args: Any, kwargs: Any, wait_for: Any, return_state: bool) -> Any:
         state = await drive_async(TaskCall(self, args, kwargs, wait_for).steps())
         return state if return_state else state.result()
+
+    def _items(self, args: Any, kwargs: Any, wait_for: Any, return_state: bool) -> Any:
+        if return_state:
+            options.refuse_state(f"Task {self.name!r}")
+        steps = TaskCall(self, args, kwargs, wait_for).steps()
+        return (stream_async if self.is_async else stream)(steps, State.result)
 
     @overload
     def submit(self: "Task[P, Coroutine[Any, Any, T]]", *args: Any, **kwargs: Any) -> TaskFuture[T]: ...
@@ -90,7 +139,7 @@ class Task(Generic[P, R]):
         direct call does; with `return_state=True` it waits and returns the final state.
         Raises RuntimeError outside flows.
         """
-        wait_for, return_state = _call_options(kwargs)
+        wait_for, return_state = options.call_options(kwargs)
         future = self._submit(self._surrounding_flow(), args, kwargs, wait_for)
         if not return_state:
             return future
@@ -109,7 +158,7 @@ class Task(Generic[P, R]):
         Iterables must be equally long. Text, bytes, dicts, other values and `unmapped(...)` are passed
         whole to every call. Raises ValueError if lengths differ or nothing can be iterated over.
         """
-        wait_for, return_state = _call_options(kwargs)
+        wait_for, return_state = options.call_options(kwargs)
         flow = self._surrounding_flow()
         wait_for = (*wait_for, *_futures(args), *_futures(kwargs.values()))
         names = [*range(len(args)), *kwargs]
@@ -125,9 +174,24 @@ class Task(Generic[P, R]):
 
     def arguments(self, args: Iterable[Any], kwargs: Any) -> dict[str, Any]:
         """Arguments by name, defaults included. Raises TypeError if they do not fit the function."""
-        bound = self._signature.bind(*args, **kwargs)
+        bound = self.__signature__.bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
+
+    def on_running(self, fn: H) -> H:
+        """Decorator: call `fn(task, task_run, state)` when a task run begins to run."""
+        self.on_running_hooks.append(fn)
+        return fn
+
+    def on_completion(self, fn: H) -> H:
+        """Decorator: call `fn(task, task_run, state)` after a task run has completed."""
+        self.on_completion_hooks.append(fn)
+        return fn
+
+    def on_failure(self, fn: H) -> H:
+        """Decorator: call `fn(task, task_run, state)` after a task run has failed, retries included."""
+        self.on_failure_hooks.append(fn)
+        return fn
 
     def _surrounding_flow(self) -> FlowRunContext:
         flow = current_flow.get()
@@ -154,10 +218,6 @@ def _final_state(call: TaskCall) -> State:
         return drive(call.steps())
     except BaseException as error:
         return call.run.ended_by(error)
-
-
-def _call_options(kwargs: dict[str, Any]) -> tuple[Any, bool]:
-    return kwargs.pop("wait_for", None) or (), bool(kwargs.pop("return_state", False))
 
 
 def _futures(values: Iterable[Any]) -> list[TaskFuture[Any]]:
@@ -200,26 +260,42 @@ def task(
     *,
     name: str | None = None,
     description: str | None = None,
-    version: str | None = None,
     tags: Iterable[str] = (),
-    task_run_name: str | None = None,
-    retries: int = 0,
-    retry_delay_seconds: float = 0,
+    version: str | None = None,
+    task_run_name: RunName | None = None,
+    retries: int | None = None,
+    retry_delay_seconds: Delays | None = None,
+    retry_jitter_factor: float | None = None,
+    retry_condition_fn: RetryCondition | None = None,
+    timeout_seconds: float | None = None,
     log_prints: bool | None = None,
+    on_running: Iterable[Hook] | None = None,
+    on_completion: Iterable[Hook] | None = None,
+    on_failure: Iterable[Hook] | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
 def task(fn: Any = None, /, **options: Any) -> Any:
-    """Make a function a task: `@task` or `@task(retries=3, ...)`.
+    """Make a function a task: `@task` or `@task(retries=3, ...)`. Methods and generators may be tasks, too.
 
     name: shown for its task runs; default: the function's name.
     description: default: the docstring.
-    version: any text.
     tags: for each of its task runs, beside those of a surrounding `tags()` block.
-    task_run_name: template over the arguments, such as "load-{year}"; default: name and call number.
-    retries: how often to try again after an exception.
-    retry_delay_seconds: how long to wait before each.
+    version: any text.
+    task_run_name: template over the arguments, such as "load-{year}", or a function that returns the name,
+        with no argument or one named `parameters`; default: name and call number.
+    retries: how often to try again after a failure. Default: PORTAL_TASKS_DEFAULT_RETRIES, else 0.
+    retry_delay_seconds: how long to wait before each: a number, a list of up to 50 (the last one is used
+        again for further retries), or a function of the number of retries that returns such a list, as
+        `exponential_backoff(backoff_factor=10)`. Default: PORTAL_TASKS_DEFAULT_RETRY_DELAY_SECONDS, else 0.
+    retry_jitter_factor: vary each delay at random by up to this fraction; 1 is from nothing to double.
+    retry_condition_fn: asked with (task, task_run, state) after a failure; False: do not try again.
+    timeout_seconds: a try that takes longer ends as TimedOut, a failure (see `flows.sdk.timeouts`).
     log_prints: write what `print` shows to the run's log; None: as the flow does.
+    on_running, on_completion, on_failure: functions to call with (task, task_run, state); see the
+        decorators of the same names.
+
+    Raises ValueError for a number that is negative, and TypeError for an option of a wrong kind.
     """
     if fn is None:
         return lambda function: Task(function, **options)

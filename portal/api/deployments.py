@@ -34,6 +34,7 @@ from runs.session import DjangoSession
 COLUMNS = (
     "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
     "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "paused",
+    "crash_retries", "crash_retry_delay_seconds",
     "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
 )  # fmt: skip
 RENAMED = {
@@ -72,6 +73,8 @@ class DeploymentInput(serializers.Serializer[Any]):
     description = TextField(max_length=100_000)
     version = TextField(max_length=100)
     paused = serializers.BooleanField(required=False, allow_null=True)
+    crash_retries = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=1000)
+    crash_retry_delay_seconds = serializers.FloatField(required=False, allow_null=True, min_value=0)
 
 
 class FirstDetails(serializers.Serializer[Any]):
@@ -180,7 +183,7 @@ class Deployments(Resource):
 
 _PASSED_ON = (
     "name", "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "description",
-    "version", "paused",
+    "version", "paused", "crash_retries", "crash_retry_delay_seconds",
 )  # fmt: skip
 
 

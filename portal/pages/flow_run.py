@@ -1,6 +1,5 @@
 """The page of one flow run: live state, tasks, logs, and what one may do about it."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +25,7 @@ from runs.session import DjangoSession
 from runs.transition import transition
 
 PAGE = "admin:runs_flowrun_change"
-FRAGMENTS = ("header", "notices", "facts", "artifacts", "history")
+FRAGMENTS = ("header", "actions", "notices", "facts", "artifacts", "history")
 
 
 def urls(site: AdminSite) -> list[URLPattern]:
@@ -70,8 +69,7 @@ def _changes(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpRespons
 def _logs(request: HttpRequest, run_id: UUID, site: AdminSite) -> StreamingHttpResponse:
     """All log lines as a text file."""
     run = _visible(request, run_id)
-    lines: Iterator[str] = log_lines_as_text(run)
-    response = StreamingHttpResponse(lines, content_type="text/plain; charset=utf-8")
+    response = StreamingHttpResponse(log_lines_as_text(run), content_type="text/plain; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{run.id}.log"'
     return response
 

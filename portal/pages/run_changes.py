@@ -4,13 +4,14 @@ A cursor is text that the page hands back as it got it. Rows are arrays, in the 
 `LOG_FIELDS`: five thousand tasks must not cost five thousand times their field names.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from logging import getLevelName
 from typing import Any, Self
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
 from django.utils import timezone
@@ -77,17 +78,22 @@ def changes_of(run: FlowRun, cursors: Cursors) -> dict[str, Any]:
     }
 
 
-def log_lines_as_text(run: FlowRun) -> Iterator[str]:
+async def log_lines_as_text(run: FlowRun) -> AsyncIterator[str]:
     """Every log line as text, page by page: a million lines must not be held at once."""
     after: tuple[datetime, UUID] | None = None
     while True:
-        lines = list((_behind(of_run(run), after) if after else of_run(run))[:LINES_AT_ONCE])
+        lines = await sync_to_async(_page_of_lines)(run, after)
         for line in lines:
-            yield f"{line.timestamp.isoformat(timespec='milliseconds')} {getLevelName(line.level):<8} "
-            yield f"{line.message}\n"
+            moment = line.timestamp.isoformat(timespec="milliseconds")
+            yield f"{moment} {getLevelName(line.level):<8} {line.message}\n"
         if len(lines) < LINES_AT_ONCE:
             return
         after = (lines[-1].timestamp, lines[-1].id)
+
+
+def _page_of_lines(run: FlowRun, after: tuple[datetime, UUID] | None) -> list[Log]:
+    lines = of_run(run)
+    return list((_behind(lines, after) if after else lines)[:LINES_AT_ONCE])
 
 
 def _run(run: FlowRun) -> dict[str, Any]:

@@ -16,15 +16,15 @@ from runs.models import Artifact, FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL, StateType
 
 KINDS = {
-    "flow_run": "runs_flowrun", "deployment": "flows_deployment", "work_queue": "agents_workqueue",
-    "work_pool": "agents_workpool", "agent": "agents_agent",
+    "flow_run": "runs_flowrun", "flow": "flows_flow", "deployment": "flows_deployment",
+    "work_queue": "agents_workqueue", "work_pool": "agents_workpool", "agent": "agents_agent",
 }  # fmt: skip
 MOST_STATES = 50
 MOST_RELATIVES = 20
 MOST_ARTIFACTS = 10
 MOST_ROWS = 100
 MOST_COLUMNS = 20
-TRACE_LINES = 7
+TRACE_LINES = 6
 ERROR = 40
 WATERFALL_WIDTH = 100
 
@@ -74,6 +74,10 @@ class RunView:
         return str(made.get("display_value") or made.get("type") or "")
 
     @property
+    def flow_url(self) -> str:
+        return admin_url({"kind": "flow", "id": self.run.flow_id})
+
+    @property
     def deployment_url(self) -> str:
         return admin_url({"kind": "deployment", "id": self.run.deployment_id})
 
@@ -99,9 +103,10 @@ class RunView:
 
     @cached_property
     def strip(self) -> str:
-        """The deployment's last runs as bars."""
+        """The deployment's last runs as bars; empty before the first one."""
         id = self.run.deployment_id
-        return bars(recent_runs([id])[id]) if id else ""
+        recent = recent_runs([id])[id] if id else []
+        return bars(recent) if recent else ""
 
     @property
     def relation(self) -> str:

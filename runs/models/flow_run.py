@@ -64,6 +64,11 @@ class FlowRun(ScopedModel):
     end_time = models.DateTimeField(null=True, blank=True)
     total_run_time = models.FloatField(default=0, help_text="Seconds spent running, all attempts.")
     run_count = models.IntegerField(default=0)
+    crash_count = models.IntegerField(default=0, db_default=0)
+    crash_retries = models.IntegerField(
+        default=0, db_default=0, help_text="As the flow says; its deployment may say otherwise."
+    )
+    crash_retry_delay_seconds = models.FloatField(default=0, db_default=0)
 
     attempt = models.IntegerField(default=0)
     lease_expires = models.DateTimeField(null=True, blank=True)

@@ -102,6 +102,9 @@ def test_logs_are_filtered(screen: Screen, stack: RunningStack) -> None:
     page.select_option("#run-log-level", "0")
     page.fill("#run-log-task", "extract-2013")
     expect(page.locator(".log-text")).to_have_text(["2013 has 365 days"])
+    with page.expect_download() as download:
+        page.click("text=download")
+    assert "2015 has 365 days" in download.value.path().read_text()
 
 
 def test_the_page_is_light(screen: Screen) -> None:

@@ -1,12 +1,16 @@
 """Flows that go wrong. Each writes its process id to `<folder>/pid` when user code starts."""
 
+import contextvars
+import ctypes
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
-from flows import flow
+from flows import flow, get_run_logger, task
+from flows.sdk.states import State
 
 
 def _started(folder: str) -> Path:
@@ -59,3 +63,68 @@ def vanish(folder: str) -> None:
     """Ends the process behind everybody's back, with a friendly exit code."""
     _started(folder)
     os._exit(0)
+
+
+@flow(crash_retries=1)
+def unlucky(folder: str) -> None:
+    """Runs until the file `go` appears; asks to be run again after a crash."""
+    path = _started(folder)
+    while not (path / "go").exists():
+        time.sleep(0.02)
+
+
+@task
+def end_the_process() -> None:
+    time.sleep(0.5)  # so that its state has left the process
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@flow
+def suicidal(folder: str) -> None:
+    """A task of it kills the process."""
+    _started(folder)
+    end_the_process()
+
+
+@task
+def sleep_long() -> None:
+    time.sleep(600)
+
+
+@flow
+def leaves_a_thread(folder: str) -> None:
+    """Ends while a thread of its own is within a task."""
+    threading.Thread(target=contextvars.copy_context().run, args=(sleep_long,)).start()
+    time.sleep(0.2)
+    _started(folder)
+
+
+@flow(flow_run_name="called-{word}")
+def named(folder: str, word: str = "so") -> None:
+    _started(folder)
+
+
+def _note(flow: object, run: object, state: State) -> None:
+    get_run_logger().info("hook saw %s", state.name)
+
+
+def _raise(flow: object, run: object, state: State) -> None:
+    raise RuntimeError("the hook is broken")
+
+
+@flow(on_running=[_note], on_completion=[_raise, _note])
+def hooked(folder: str) -> None:
+    _started(folder)
+
+
+@flow(on_cancellation=[_note], on_completion=[_note])
+def hooked_to_its_end(folder: str) -> None:
+    _started(folder)
+    time.sleep(600)
+
+
+@flow(timeout_seconds=0.3)
+def too_slow(folder: str) -> None:
+    """Waits in C code."""
+    _started(folder)
+    ctypes.CDLL(None).sleep(600)

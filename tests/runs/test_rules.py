@@ -29,6 +29,9 @@ def run_in(state: StateType, name: str = "", **fields: Any) -> Current:
         "has_deployment": True,
         "work_queue_id": uuid4(),
         "expected_start_time": NOW,
+        "crash_count": 0,
+        "crash_retries": 0,
+        "crash_retry_delay_seconds": 0.0,
         "now": NOW,
     }
     return Current(**{**defaults, **fields})

@@ -39,6 +39,13 @@ class Command(BaseCommand):
             help="a default parameter, as JSON or text; may be given several times",
         )  # fmt: skip
         parser.add_argument("--tag", action="append", default=[], help="a tag of its runs")
+        parser.add_argument(
+            "--crash-retries",
+            type=int,
+            metavar="N",
+            help="run again after a crash (default: as the flow says)",
+        )
+        parser.add_argument("--crash-retry-delay", type=float, metavar="SECONDS", help="wait before each")
         parser.add_argument("--description", help="default: the flow's docstring")
         parser.add_argument("--workspace", default=DEFAULT_WORKSPACE)
 
@@ -81,6 +88,8 @@ def payload(options: dict[str, Any]) -> dict[str, Any]:
         "tags": [*flow.tags, *options["tag"]],
         "description": flow.description if options["description"] is None else options["description"],
         "version": flow.version,
+        "crash_retries": options["crash_retries"],
+        "crash_retry_delay_seconds": options["crash_retry_delay"],
     }
 
 

@@ -15,6 +15,7 @@ export class LogView {
     this.rows = [];
     this.earlier = false;
     this.following = true;
+    this.byHand = false; // whether the reader moved the log, rather than we
     this.box = root.querySelector("#run-log-box");
     this.space = root.querySelector("#run-log-space");
     this.place = root.querySelector("#run-log-rows");
@@ -26,6 +27,9 @@ export class LogView {
     for (const filter of [this.text, this.level, this.task]) filter.addEventListener("input", () => this.refilter());
     this.live.addEventListener("click", () => this.follow(!this.following));
     this.box.addEventListener("scroll", () => this.onScroll());
+    for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+      this.box.addEventListener(kind, () => (this.byHand = true), { passive: true });
+    }
     new ResizeObserver(() => this.draw()).observe(this.box);
   }
 
@@ -41,7 +45,7 @@ export class LogView {
       this.lines.sort((a, b) => a.time - b.time || (a.id < b.id ? -1 : 1));
       for (const line of this.lines.splice(0, this.lines.length - MOST_LINES)) this.earlier = Boolean(line);
     }
-    if (fresh.length || !this.drawn) this.refilter();
+    if (fresh.length || !this.count.textContent) this.refilter();
   }
 
   /** Show the lines of this task alone; of all tasks if it is shown alone already. */
@@ -70,25 +74,23 @@ export class LogView {
 
   follow(on) {
     this.following = on;
+    this.byHand = false;
     this.live.ariaPressed = String(on);
     this.draw();
   }
 
+  /** Scrolling up by hand stops following; reaching the end takes it up again. */
   onScroll() {
     const atEnd = this.box.scrollTop + this.box.clientHeight >= this.space.offsetHeight - ROW;
-    if (atEnd !== this.following && !this.jumping) this.follow(atEnd);
-    this.jumping = false;
+    if (atEnd) this.byHand = false;
+    if (atEnd ? !this.following : this.following && this.byHand) this.follow(atEnd);
     this.draw();
   }
 
   draw() {
-    this.drawn = true;
     this.space.style.height = this.rows.length ? `${this.rows.length * ROW}px` : "auto";
     const bottom = Math.max(0, this.space.offsetHeight - this.box.clientHeight);
-    if (this.following && Math.abs(this.box.scrollTop - bottom) > 1) {
-      this.jumping = true;
-      this.box.scrollTop = bottom;
-    }
+    if (this.following && !this.byHand) this.box.scrollTop = bottom;
     const first = Math.max(0, Math.floor(this.box.scrollTop / ROW) - SPARE);
     const last = Math.ceil((this.box.scrollTop + this.box.clientHeight) / ROW) + SPARE;
     this.place.style.transform = `translateY(${first * ROW}px)`;

@@ -73,10 +73,8 @@ function apply(changes) {
 /** Put a part that the server rendered in place, unless it is there already (keeps focus and selection). */
 function replace(name, html) {
   if (fragments.get(name) === html) return;
-  const first = !fragments.has(name);
   fragments.set(name, html);
-  const place = document.getElementById(`run-${name}`);
-  if (!first || place.innerHTML.trim() !== html.trim()) place.innerHTML = html;
+  document.getElementById(`run-${name}`).innerHTML = html;
 }
 
 function tick() {

@@ -38,6 +38,19 @@ def test_a_dead_agent_crashes_its_run() -> None:
     assert run.state_message.startswith("Agent test on localhost stopped responding (its lease ran out at")
 
 
+def test_a_run_with_crash_retries_is_scheduled_again() -> None:
+    run = dead_run()
+    FlowRun.objects.filter(id=run.id).update(crash_retries=1, crash_retry_delay_seconds=60)
+    before = database_time()
+
+    assert end_expired(before) == 1
+
+    run.refresh_from_db()
+    assert (run.state_name, run.lease_expires, run.end_time) == ("AwaitingRetry", None, None)
+    assert run.expected_start_time >= before + 60 * SECOND
+    assert [state.name for state in run.states.order_by("timestamp")][-2:] == ["Crashed", "AwaitingRetry"]
+
+
 def test_a_run_that_was_being_cancelled_is_cancelled() -> None:
     run = dead_run("CANCELLING")
 

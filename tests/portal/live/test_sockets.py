@@ -16,6 +16,7 @@ from flows.models import Membership, Workspace
 from portal.asgi import application
 from portal.live.consumers import FORBIDDEN, NOT_LOGGED_IN
 from portal.live.publisher import publish
+from portal.live.routing import websocket_urlpatterns
 from runs.announce import RunChanged
 from runs.models import FlowRun
 from tests.factories import make_deployment, make_queue, make_run
@@ -106,7 +107,9 @@ async def tell(*hints: RunChanged) -> None:
 
 @pytest.fixture
 def paths(run: FlowRun) -> list[str]:
-    return ["/ws/runs", f"/ws/runs/{run.id}"]
+    """Every socket there is."""
+    routes = [str(route.pattern) for route in websocket_urlpatterns]
+    return ["/" + route.replace("<uuid:run_id>", str(run.id)) for route in routes]
 
 
 async def test_a_stranger_is_sent_away(paths: list[str]) -> None:

@@ -1,0 +1,172 @@
+"""Timeouts: no run of a flow or task takes longer than it may.
+
+What happens to code whose time is up depends on where it runs:
+
+- in the main thread, it is interrupted where it stands, also while it sleeps or waits (by SIGALRM);
+- in other threads, it runs in a thread of its own. That one is told to stop, but not waited for: Python code
+  stops at once, a blocking call is left behind and stops when it returns;
+- in coroutines, it is cancelled at its next `await`.
+
+C code that neither returns nor waits cannot be interrupted in the main thread or an event loop: its run ends,
+as TimedOut, when it returns. Cancelling such a run kills its process.
+"""
+
+import contextvars
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+from flows.sdk.futures import runner_threads
+from flows.sdk.signals import DeadlinePassed
+from flows.sdk.steps import Step
+
+R = TypeVar("R")
+
+
+class FlowRunTimeoutError(TimeoutError):
+    """A flow run took longer than its `timeout_seconds`."""
+
+
+class TaskRunTimeoutError(TimeoutError):
+    """A try of a task run took longer than its `timeout_seconds`."""
+
+
+class Limit:
+    """A point in time, `seconds` from now, after which code must not run on."""
+
+    __slots__ = ("deadline", "raised", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.deadline = time.monotonic() + seconds
+        self.raised = False
+
+    def left(self) -> float:
+        """Seconds until the deadline, 0 at least."""
+        return max(0.0, self.deadline - time.monotonic())
+
+
+def limit_of(seconds: float | None) -> Limit | None:
+    """A limit that begins now; None if there is none."""
+    return Limit(seconds) if seconds else None
+
+
+def checked_timeout(seconds: float | None) -> float | None:
+    """The timeout; None or 0 mean none. Raises ValueError for a negative one."""
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"timeout_seconds must be 0 or more, not {seconds}.")
+    return seconds or None
+
+
+def limited(step: Step, limit: Limit | None) -> Step:
+    """The step, made to raise DeadlinePassed when the limit passes while it is under way."""
+    return step if limit is None else _Limited(step, limit)
+
+
+class _Limited:
+    __slots__ = ("limit", "step")
+
+    def __init__(self, step: Step, limit: Limit) -> None:
+        self.step = step
+        self.limit = limit
+
+    def run(self) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            return _with_alarm(self.limit, self.step.run)
+        return _in_its_own_thread(self.limit, self.step.run)
+
+    async def run_async(self) -> Any:
+        import asyncio
+
+        try:
+            async with asyncio.timeout(self.limit.left()) as scope:
+                return await self.step.run_async()
+        except TimeoutError:
+            if scope.expired():
+                raise DeadlinePassed(self.limit) from None
+            raise
+
+
+# The main thread: one timer of the system's, set to the earliest of the limits that code is now within.
+
+_within: list[Limit] = []  # the outermost first
+_others_handler: Callable[[int, FrameType | None], Any] | int | None = None
+
+
+def _with_alarm(limit: Limit, work: Callable[[], R]) -> R:
+    global _others_handler
+    if signal.getsignal(signal.SIGALRM) is not _on_alarm:
+        # It stays: a late alarm would find the system's default, which is to kill the process.
+        _others_handler = signal.signal(signal.SIGALRM, _on_alarm)
+    _within.append(limit)
+    try:
+        _set_timer()
+        return work()
+    finally:
+        limit.raised = True  # from here on an alarm on behalf of this limit comes too late
+        _within.remove(limit)
+        _set_timer()
+
+
+def _set_timer() -> None:
+    earliest = min((limit.left() for limit in _within if not limit.raised), default=None)
+    signal.setitimer(signal.ITIMER_REAL, 0 if earliest is None else max(earliest, 1e-4))
+
+
+def _on_alarm(signum: int, frame: FrameType | None) -> None:
+    passed = next((limit for limit in _within if not limit.raised and not limit.left()), None)
+    if passed is not None:
+        passed.raised = True
+        raise DeadlinePassed(passed)
+    if any(not limit.raised for limit in _within):
+        _set_timer()
+    elif callable(_others_handler):
+        _others_handler(signum, frame)
+
+
+# Other threads.
+
+
+class _Worker(threading.Thread):
+    """Does one piece of work, in a copy of the context that made it."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__(name="flows-limited", daemon=True)
+        self.work = work
+        self.context = contextvars.copy_context()
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        me = threading.get_ident()
+        runner_threads.add(me)  # it stands for a thread of a runner
+        try:
+            self.value = self.context.run(self.work)
+        except BaseException as error:
+            self.error = error
+        finally:
+            runner_threads.discard(me)
+
+    def stop(self) -> None:
+        """Raise DeadlinePassed in this thread as soon as it runs Python code."""
+        import ctypes
+
+        if self.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self.ident), ctypes.py_object(DeadlinePassed)
+            )
+
+
+def _in_its_own_thread(limit: Limit, work: Callable[[], Any]) -> Any:
+    worker = _Worker(work)
+    worker.start()
+    worker.join(limit.left())
+    if worker.is_alive():
+        worker.stop()
+        raise DeadlinePassed(limit)
+    if worker.error is not None:
+        raise worker.error
+    return worker.value
