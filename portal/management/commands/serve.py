@@ -1,4 +1,5 @@
 import os
+import warnings
 from typing import Any
 
 import uvicorn
@@ -29,6 +30,8 @@ class Command(BaseCommand):
                 f"PORTAL_DEBUG shows secrets on its error pages, so it is not served on {host}.\n"
                 "Unset PORTAL_DEBUG, or listen on 127.0.0.1."
             )
+        # WhiteNoise streams its files from an ordinary iterator; they are small, and cached by browsers.
+        warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
         self.stdout.write(f"Serving on http://{host}:{port}")
         self.stdout.flush()
         uvicorn.run(
