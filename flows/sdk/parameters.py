@@ -163,9 +163,9 @@ def _is_json(value: Any) -> bool:
     if value is None or kind is bool:
         return True
     if kind is int:
-        return -MOST_INTEGER <= value <= MOST_INTEGER
+        return bool(-MOST_INTEGER <= value <= MOST_INTEGER)
     if kind is str:
-        return (value.isascii() and "\0" not in value) or _shown(value) == value
+        return bool((value.isascii() and "\0" not in value) or _shown(value) == value)
     if kind is float:
         return math.isfinite(value)
     if kind is dict:

@@ -1,7 +1,7 @@
 """Options that say when a failed run is tried again."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -157,6 +157,22 @@ def test_a_flow_retry_computes_anew_what_got_other_inputs(recorder: MemoryRecord
 
     assert work() == 4
     assert "Cached" not in recorder.states_of("double")
+
+
+def test_a_flow_retry_takes_the_items_of_a_generator_again(recorder: MemoryRecorder) -> None:
+    fragile = failing(1)
+
+    @task
+    def letters() -> Iterator[str]:
+        yield from "ab"
+
+    @flow(retries=1)
+    def work() -> list[str]:
+        found = list(letters())
+        fragile()
+        return found
+
+    assert work() == ["a", "b"]
 
 
 def test_a_flow_retry_runs_failed_tasks_again(recorder: MemoryRecorder) -> None:
