@@ -85,8 +85,8 @@ WITH queue AS MATERIALIZED (
     SELECT state_id, id, state_type, state_name, state_message, state_timestamp, attempt, '{{}}'
     FROM claimed
 )
-SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count, c.crash_count, c.attempt, c.deployment_id, d.name,
-       c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
+SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count, c.crash_count, c.attempt, c.deployment_id,
+       d.name, c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
        COALESCE(d.entrypoint, ''), COALESCE(d.path, '')
 FROM claimed c
 JOIN flows_flow f ON f.id = c.flow_id

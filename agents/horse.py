@@ -94,8 +94,15 @@ def _leave(code: int = 0) -> NoReturn:
     os._exit(code)
 
 
+def _keep_run_logs_to_the_run() -> None:
+    """Writing each line to the agent's own output, too, would take more time than all the rest of logging."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not hasattr(record, "flow_run_id"))
+
+
 def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     """Load the flow, run it, and report through a recorder of this attempt."""
+    _keep_run_logs_to_the_run()
     run = claimed.run
     recorder = HorseRecorder(conninfo, claimed)
     try:

@@ -75,7 +75,8 @@ def deploy(
     """Create the deployment `flow_name/name`, or change it to what is given here.
 
     Returns it and whether it was made now. `schedules` None leaves the schedules, and `paused` None
-    the switch, as they are; `crash_retries` None means as the flow says. Raises ValidationError, field by field.
+    the switch, as they are; `crash_retries` None means as the flow says.
+    Raises ValidationError, field by field.
     """
     values = {
         "workspace": workspace,

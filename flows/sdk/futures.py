@@ -9,6 +9,7 @@ from uuid import UUID
 
 from flows.sdk.states import State
 from flows.sdk.task_run import TaskRun
+from flows.sdk.waits import waiting_for
 
 R = TypeVar("R")
 
@@ -70,13 +71,15 @@ class TaskFuture(Generic[R]):
 
         A thread of a runner does work that has not begun instead of waiting for it: with all
         threads waiting for submitted work, nobody would be left to do it.
+        Raises CircularWaitError if the task run waits for the caller's.
         """
         if self._state is not None:
             return
         if timeout is None and get_ident() in runner_threads and self.run():
             return
-        if self._latch.acquire(timeout=-1 if timeout is None else timeout):
-            self._latch.release()
+        with waiting_for(self.task_run):
+            if self._latch.acquire(timeout=-1 if timeout is None else timeout):
+                self._latch.release()
 
     async def wait_async(self) -> None:
         """As `wait`, without blocking the event loop."""
@@ -89,7 +92,8 @@ class TaskFuture(Generic[R]):
         if get_ident() in runner_threads:
             await asyncio.to_thread(self.run)
         self.add_done_callback(lambda: loop.call_soon_threadsafe(over.set))
-        await over.wait()
+        with waiting_for(self.task_run):
+            await over.wait()
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """The task's return value. Waits for it.

@@ -14,6 +14,10 @@ from flows.sdk.timeouts import Limit, limited
 _END: Final = object()
 
 
+class _CallerLeft(BaseException):
+    """The caller stopped asking for items. (GeneratorExit itself would close the engine's generators.)"""
+
+
 class _Next:
     """Get the next item of a generator, or `_END`."""
 
@@ -78,7 +82,7 @@ def body(
     try:
         while (item := (yield limited(_Next(items), limit))) is not _END:
             yield Emit(item, kept)
-    except GeneratorExit:
+    except _CallerLeft:
         yield _Close(items)
     return kept
 
@@ -94,6 +98,8 @@ def stream(steps: Steps[Any], finish: Callable[[Any], object]) -> Generator[Any,
         while True:
             try:
                 answer = (yield step.item) if isinstance(step, Emit) else context.run(step.run)
+            except GeneratorExit:
+                step = context.run(steps.throw, _CallerLeft())
             except BaseException as error:
                 step = context.run(steps.throw, error)
             else:
@@ -118,6 +124,8 @@ async def stream_async(steps: Steps[Any], finish: Callable[[Any], object]) -> As
                     answer = None
                 else:
                     answer = await loop.create_task(_awaited(step), context=context)
+            except GeneratorExit:
+                step = context.run(steps.throw, _CallerLeft())
             except BaseException as error:
                 step = context.run(steps.throw, error)
             else:

@@ -3,7 +3,6 @@
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 
@@ -83,6 +82,7 @@ def described(fn: Callable[..., Any], description: str | None) -> str:
 def file_version(fn: Callable[..., Any]) -> str | None:
     """A hash of the file that holds the function; None if there is no such file."""
     import hashlib
+    from pathlib import Path
 
     try:
         source = Path(inspect.getsourcefile(fn) or "").read_bytes()

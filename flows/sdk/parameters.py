@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 if TYPE_CHECKING:
     from flows.sdk.validation import Checks
 
+# The largest integer that JSON readers and databases agree about.
+MOST_INTEGER = 2**63 - 1
+
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -145,22 +148,59 @@ def parameter_schema(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> Any:
-    """`value` as JSON can hold it; what JSON cannot hold becomes a short text."""
-    if _is_json(value):
-        return value
-    from pydantic_core import from_json, to_json
+    """`value` as JSON can hold it; what JSON cannot hold becomes a short text. Never raises.
 
-    return from_json(to_json(value, fallback=lambda v: f"<{type(v).__name__}>", inf_nan_mode="strings"))
+    The value is left as it is: an iterator is shown by its type, for looking into it would use it up.
+    """
+    try:
+        return value if _is_json(value) else _to_json(value)
+    except (RecursionError, TypeError, ValueError):  # it contains itself, or its own serialiser fails
+        return _type_of(value)
 
 
 def _is_json(value: Any) -> bool:
-    if value is None or isinstance(value, bool | int) or type(value) is str:
+    kind = type(value)
+    if value is None or kind is bool:
         return True
-    if type(value) is float:
+    if kind is int:
+        return bool(-MOST_INTEGER <= value <= MOST_INTEGER)
+    if kind is str:
+        return bool((value.isascii() and "\0" not in value) or _shown(value) == value)
+    if kind is float:
         return math.isfinite(value)
-    if type(value) is dict:
-        return all(type(key) is str and _is_json(item) for key, item in value.items())
-    return type(value) is list and all(map(_is_json, value))
+    if kind is dict:
+        return all(type(key) is str and _is_json(key) and _is_json(item) for key, item in value.items())
+    return kind is list and all(map(_is_json, value))
+
+
+def _to_json(value: Any) -> Any:
+    from pydantic_core import from_json, to_json
+
+    return from_json(to_json(_plain(value), fallback=_type_of, inf_nan_mode="strings"))
+
+
+def _plain(value: Any) -> Any:
+    """`value` without what databases refuse inside JSON, and without iterators."""
+    if isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if -MOST_INTEGER <= value <= MOST_INTEGER else str(value)
+    if isinstance(value, str):
+        return _shown(value)
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _type_of(value) if hasattr(value, "__next__") else value
+
+
+def _shown(text: str) -> str:
+    """Text without NUL and lone surrogates, which are no text for PostgreSQL."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _type_of(value: Any) -> str:
+    return f"<{type(value).__name__}>"
 
 
 def _is_field(default: Any) -> bool:

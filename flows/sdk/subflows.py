@@ -84,7 +84,7 @@ def _engine(
         id=uuid7(),
         flow_name=flow.name,
         name=names.random_name(),
-        parameters=as_json(values),
+        parameters={key: as_json(value) for key, value in values.items()},
         tags=merge_tags(current_tags.get(), flow.tags),
         parent_run_id=parent.id if parent else None,
         parent_task_run_id=stand_in.id if stand_in else None,

@@ -149,7 +149,7 @@ class TaskCall:
         """Enter the final state and call the hooks that wait for it."""
         run, task = self.run, self.task
         run.enter(outcome)
-        replay = run.flow.replay if run.flow else None
+        replay = run.flow.replay if run.flow and not task.is_generator else None
         if replay is not None and outcome.is_completed():
             replay.remember(run.key, self._inputs(), self.kwargs, outcome)
         hooks = task.on_completion_hooks if outcome.is_completed() else task.on_failure_hooks

@@ -37,12 +37,11 @@ class TaskRunTimeoutError(TimeoutError):
 class Limit:
     """A point in time, `seconds` from now, after which code must not run on."""
 
-    __slots__ = ("deadline", "raised", "seconds")
+    __slots__ = ("deadline", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
-        self.raised = False
 
     def left(self) -> float:
         """Seconds until the deadline, 0 at least."""
@@ -92,7 +91,18 @@ class _Limited:
 
 # The main thread: one timer of the system's, set to the earliest of the limits that code is now within.
 
-_within: list[Limit] = []  # the outermost first
+
+class _Alarm:
+    """A limit while its code is under way. `over`: it has rung, or an alarm on its behalf comes too late."""
+
+    __slots__ = ("limit", "over")
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.over = False
+
+
+_alarms: list[_Alarm] = []  # the outermost first
 _others_handler: Callable[[int, FrameType | None], Any] | int | None = None
 
 
@@ -101,27 +111,29 @@ def _with_alarm(limit: Limit, work: Callable[[], R]) -> R:
     if signal.getsignal(signal.SIGALRM) is not _on_alarm:
         # It stays: a late alarm would find the system's default, which is to kill the process.
         _others_handler = signal.signal(signal.SIGALRM, _on_alarm)
-    _within.append(limit)
+    alarm = _Alarm(limit)
+    _alarms.append(alarm)
     try:
         _set_timer()
         return work()
     finally:
-        limit.raised = True  # from here on an alarm on behalf of this limit comes too late
-        _within.remove(limit)
+        alarm.over = True
+        _alarms.remove(alarm)
         _set_timer()
 
 
 def _set_timer() -> None:
-    earliest = min((limit.left() for limit in _within if not limit.raised), default=None)
+    earliest = min((alarm.limit.left() for alarm in _alarms if not alarm.over), default=None)
     signal.setitimer(signal.ITIMER_REAL, 0 if earliest is None else max(earliest, 1e-4))
 
 
 def _on_alarm(signum: int, frame: FrameType | None) -> None:
-    passed = next((limit for limit in _within if not limit.raised and not limit.left()), None)
+    passed = next((alarm for alarm in _alarms if not alarm.over and not alarm.limit.left()), None)
     if passed is not None:
-        passed.raised = True
-        raise DeadlinePassed(passed)
-    if any(not limit.raised for limit in _within):
+        passed.over = True
+        _set_timer()
+        raise DeadlinePassed(passed.limit)
+    if any(not alarm.over for alarm in _alarms):
         _set_timer()
     elif callable(_others_handler):
         _others_handler(signum, frame)

@@ -66,6 +66,14 @@ def test_deploy_then_run(project: Path) -> None:
 
 
 @pytest.mark.django_db
+def test_deploy_sets_crash_retries(project: Path) -> None:
+    manage("deploy", "weather.py:weather_report", "--name", "daily",
+           "--crash-retries", "3", "--crash-retry-delay", "1.5")  # fmt: skip
+    deployment = Deployment.objects.get()
+    assert (deployment.crash_retries, deployment.crash_retry_delay_seconds) == (3, 1.5)
+
+
+@pytest.mark.django_db
 def test_deploying_again_without_a_schedule_takes_it_away(project: Path) -> None:
     manage("deploy", "weather.py:weather_report", "--name", "daily", "--interval", "60")
     manage("deploy", "weather.py:weather_report", "--name", "daily")

@@ -40,6 +40,13 @@ def test_making_them_again_changes_what_is_there(editor: Caller) -> None:
     assert again.json()["description"] == "new"
 
 
+def test_crash_retries_may_be_set_for_a_deployment(editor: Caller) -> None:
+    made = editor.post("/api/deployments/", body(crash_retries=2, crash_retry_delay_seconds=1.5)).json()
+    assert (made["crash_retries"], made["crash_retry_delay_seconds"]) == (2, 1.5)
+    assert editor.post("/api/deployments/", body()).json()["crash_retries"] is None
+    assert editor.post("/api/deployments/", body(crash_retries=-1)).status_code == 422
+
+
 @pytest.mark.parametrize("spelling", ["weather-report", "weather_report"])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_it_is_found_by_name(viewer: Caller, deployment: Deployment, spelling: str, slash: str) -> None:

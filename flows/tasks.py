@@ -1,0 +1,6 @@
+"""Tasks, and helpers for their options."""
+
+from flows.sdk.retries import exponential_backoff
+from flows.sdk.tasks import Task, task
+
+__all__ = ["Task", "exponential_backoff", "task"]
