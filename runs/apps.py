@@ -1,4 +1,6 @@
 from django.apps import AppConfig
+from django.core.checks import register
+from django.db.models.signals import post_migrate
 
 
 class RunsConfig(AppConfig):
@@ -8,4 +10,7 @@ class RunsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from runs import checks, partitions  # noqa: F401  registers checks and post_migrate
+        from runs import checks, partitions
+
+        register(checks.ports_are_filled)
+        post_migrate.connect(partitions.make_after_migrating, sender=self)

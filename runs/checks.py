@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error
 
 from runs import announce
 
 
-@register()
 def ports_are_filled(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     """An unfilled port would lose every ring or live message in silence."""
     return [

@@ -4,8 +4,6 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models.signals import post_migrate
-from django.dispatch import receiver
 
 DAYS_AHEAD = 7
 
@@ -32,11 +30,8 @@ def ensure_partitions(first: date, days: int = DAYS_AHEAD) -> int:
     return made
 
 
-@receiver(post_migrate)
-def partitions_after_migrate(sender: Any, **kwargs: Any) -> None:
+def make_after_migrating(**kwargs: Any) -> None:
     """Make today's and the next days' partitions as soon as the table exists."""
-    if getattr(sender, "name", "") != "runs":
-        return
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('runs_log'), (now() AT TIME ZONE 'utc')::date")
         table, today = cursor.fetchone()
