@@ -62,6 +62,9 @@ class HintConsumer(AsyncJsonWebsocketConsumer):
         for group in self.joined:
             await self.channel_layer.group_discard(group, self.channel_name)
 
+    async def receive(self, *args: Any, **kwargs: Any) -> None:
+        """Pages have nothing to say; whatever comes is left unread, so that it cannot be an error."""
+
     async def run_changed(self, message: dict[str, Any]) -> None:
         """A hint from `portal.live.publisher`."""
         self.waiting[message["run_id"]] = {name: message[name] for name in SHOWN}

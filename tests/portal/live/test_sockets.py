@@ -126,6 +126,23 @@ async def test_a_user_without_the_staff_flag_is_sent_away(paths: list[str]) -> N
             assert await opened.close_code() == NOT_LOGGED_IN
 
 
+@pytest.mark.parametrize("path", ["/", "/ws/nothing", "/ws/runs/not-an-id"])
+async def test_a_socket_at_another_address_is_refused(path: str) -> None:
+    async with socket(path, cookie="") as opened:
+        assert not await opened.connect()
+
+
+async def test_what_a_page_says_is_left_unread(run: FlowRun) -> None:
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+
+    async with socket("/ws/runs", cookie) as opened:
+        assert await opened.connect()
+        assert await opened.hint() == {"joined": 1}
+        await opened.instance.send_input({"type": "websocket.receive", "text": "not JSON"})
+        await tell(hint(run))
+        assert (await opened.hint())["run_id"] == str(run.id)
+
+
 async def test_a_run_of_a_foreign_workspace_is_refused(foreign_run: FlowRun) -> None:
     cookie = await sync_to_async(lambda: cookie_of(member()))()
 
