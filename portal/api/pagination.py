@@ -70,10 +70,12 @@ class KeysetPagination(BasePagination):
 
     def _rows(self, queryset: QuerySet[Any], cursor: Cursor | None, limit: int) -> list[dict[str, Any]]:
         backwards = cursor is not None and cursor.backwards
+        nullable = cast("Field[Any, Any]", queryset.model._meta.get_field(self.column)).null
         if cursor is not None:
-            nullable = cast("Field[Any, Any]", queryset.model._meta.get_field(self.column)).null
             queryset = queryset.filter(_beyond(self.column, cursor, self.descending != backwards, nullable))
-        return list(queryset.order_by(*_order(self.column, self.descending, backwards))[: limit + 1])
+        return list(
+            queryset.order_by(*_order(self.column, self.descending, backwards, nullable))[: limit + 1]
+        )
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(
@@ -107,9 +109,11 @@ def _limit(request: Request, at_most: int) -> int:
     return int(text)
 
 
-def _order(column: str, descending: bool, backwards: bool) -> list[Any]:
-    if column == "id":
-        return ["-id" if descending != backwards else "id"]
+def _order(column: str, descending: bool, backwards: bool, nullable: bool) -> list[Any]:
+    sign = "-" if descending != backwards else ""
+    # Where NULL cannot be, saying where it goes would only keep PostgreSQL from using the index.
+    if column == "id" or not nullable:
+        return list(dict.fromkeys([f"{sign}{column}", f"{sign}id"]))
     nulls = {"nulls_first": True} if backwards else {"nulls_last": True}
     if descending != backwards:
         return [F(column).desc(**nulls), F("id").desc()]

@@ -12,6 +12,7 @@ from flows.sdk.states import Completed, Failed, Pending, Running
 from runs.models import FlowRun
 from runs.session import DjangoSession
 from runs.transition import transition
+from tests.plans import plan_without_sorting
 from tests.portal.fixtures import Caller
 
 pytestmark = pytest.mark.django_db
@@ -232,3 +233,19 @@ def test_an_unknown_run_is_a_404(operator: Caller) -> None:
     for path in (f"flow_runs/{uuid4()}", f"flow_runs/{uuid4()}/states", "flow_runs/7"):
         assert operator.get(f"/api/{path}").status_code == 404
     assert operator.post(f"/api/flow_runs/{uuid4()}/cancel").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "index"), [({}, "flowrun_newest"), ({"state_type": "FAILED"}, "flowrun_by_state")]
+)
+def test_a_page_reads_a_range_of_an_index(
+    viewer: Caller, new_run: NewRun, query: dict[str, str], index: str
+) -> None:
+    new_run()
+
+    with CaptureQueriesContext(connection) as captured:
+        viewer.get("/api/flow_runs/", **query)
+
+    reads = [each["sql"] for each in captured.captured_queries if 'FROM "runs_flowrun"' in each["sql"]]
+    assert len(reads) == 1
+    assert index in plan_without_sorting(reads[0])
