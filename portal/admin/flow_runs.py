@@ -43,7 +43,8 @@ class FlowRunAdmin(ScopedAdmin):
 
     def get_urls(self) -> list[Any]:
         """The live run page stands where Django has its form."""
-        stock = [url for url in super().get_urls() if url.name != "runs_flowrun_change"]
+        # The one without a name would redirect any other text to the form.
+        stock = [url for url in super().get_urls() if url.name not in {None, "runs_flowrun_change"}]
         return flow_run.urls(self.admin_site) + stock
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:

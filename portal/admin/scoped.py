@@ -2,8 +2,10 @@
 
 from typing import Any, ClassVar
 
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from flows.models import Membership, Workspace
 from flows.scoping import ScopedModel
@@ -81,6 +83,12 @@ class ScopedAdmin(Scoped, AnyAdmin):
     sortable_by: ClassVar[tuple[str, ...]] = ()
     actions: Any = ()
     empty_text: ClassVar[str] = "Nothing here yet."
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        # PostgreSQL holds no NUL; Django's check of filters does not know that.
+        if any("\x00" in value for values in request.GET.lists() for value in values[1]):
+            return redirect(f"{request.path}?{ERROR_FLAG}=1")
+        return super().changelist_view(request, extra_context)
 
 
 class ScopedInline(Scoped, AnyInline):
