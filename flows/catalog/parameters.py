@@ -15,6 +15,7 @@ from referencing.exceptions import Unresolvable
 
 MAX_BYTES = 512 * 1024
 MAX_ERRORS = 20
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # not a backslash that is followed by "u0000"
 _OFFLINE: "Registry[Any]" = Registry()  # knows no document, so no "$ref" makes us fetch an address
 
 
@@ -56,12 +57,14 @@ def validate(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[F
 
 
 def storage_errors(field: str, value: Mapping[str, Any]) -> list[FieldError]:
-    """Why `value` cannot be stored as JSON: too large, or numbers of more than 64 bits."""
+    """Why `value` cannot be stored as JSON: too large, NUL characters, or numbers of more than 64 bits."""
     try:
-        size = len(orjson.dumps(value))
+        text = orjson.dumps(value)
     except orjson.JSONEncodeError as error:
         return [FieldError(field, f"cannot be stored as JSON: {error}")]
-    if size > MAX_BYTES:
+    if _NUL.search(text):
+        return [FieldError(field, "contains a NUL character (\\u0000), which PostgreSQL cannot store")]
+    if len(text) > MAX_BYTES:
         return [FieldError(field, f"larger than {MAX_BYTES // 1024} KiB; pass a reference instead")]
     return []
 

@@ -9,6 +9,7 @@ from django.test import Client
 from flows.models import Deployment
 from portal.pages.parameter_form import PREFIX, ParameterForm
 from runs.models import FlowRun
+from tests.factories import make_deployment
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -133,4 +134,17 @@ def test_a_bad_value_starts_nothing_and_is_kept(superuser: Client, deployment: D
 
     assert "less than or equal to 2100" in page
     assert 'value="3000"' in page
+    assert FlowRun.objects.count() == 0
+
+
+@pytest.mark.django_db
+def test_text_that_cannot_be_stored_is_said_at_its_field(superuser: Client) -> None:
+    schema = {"type": "object", "properties": {"names": {"type": "array"}}}
+    deployment = make_deployment(parameter_openapi_schema=schema)
+
+    page = superuser.post(
+        f"/admin/flows/deployment/{deployment.id}/run/", {"parameter-names": '["\\u0000"]'}
+    ).content.decode()
+
+    assert "NUL" in page
     assert FlowRun.objects.count() == 0
