@@ -33,6 +33,7 @@ class Lease(Enum):
 
     HELD = "held"
     CANCELLING = "cancelling"  # held, and somebody asked for the end
+    OVERDUE = "overdue"  # held, and its flow's timeout has passed
     OVER = "over"  # this attempt reported its end
     LOST = "lost"  # the run is not its any more: crashed by the reaper, rescheduled, claimed again, deleted
 
@@ -93,7 +94,10 @@ JOIN flows_flow f ON f.id = c.flow_id
 LEFT JOIN flows_deployment d ON d.id = c.deployment_id
 """
 
-_LOOK = "SELECT attempt, lease_expires IS NOT NULL, state_type FROM runs_flowrun WHERE id = %s"
+_LOOK = """
+SELECT attempt, lease_expires IS NOT NULL, state_type, coalesce(deadline < now(), false)
+FROM runs_flowrun WHERE id = %s
+"""
 _RENEW = f"""
 WITH renewed AS (
     UPDATE runs_flowrun SET lease_expires = now() + interval '{LEASE_SECONDS} seconds'
@@ -164,9 +168,11 @@ def look(session: Session, run_id: UUID, attempt: int) -> Lease:
 def _lease(rows: Sequence[Row], attempt: int) -> Lease:
     if not rows or rows[0][0] != attempt:
         return Lease.LOST
-    _, leased, state_type = rows[0]
+    _, leased, state_type, overdue = rows[0]
+    if leased and state_type == "CANCELLING":
+        return Lease.CANCELLING
     if leased:
-        return Lease.CANCELLING if state_type == "CANCELLING" else Lease.HELD
+        return Lease.OVERDUE if overdue else Lease.HELD
     return Lease.LOST if state_type in ("CRASHED", "SCHEDULED") else Lease.OVER
 
 

@@ -18,7 +18,7 @@ import psycopg
 
 from agents.claim import Claimed, Lease, look, renew
 from agents.guard import Guard
-from flows.sdk.states import Cancelled, Crashed, State
+from flows.sdk.states import Cancelled, Crashed, Failed, State
 from runs.session import Session
 from runs.transition import transition
 
@@ -69,6 +69,7 @@ class Supervision:
         self._guard = Guard(horse)
         self._renew_at = time.monotonic() + RENEW_SECONDS
         self._kill_at: float | None = None
+        self._lease_was = Lease.HELD
         self._killed_because = ""
 
     def run(self, every_tick: Callable[[], None], stopping: Callable[[], bool]) -> None:
@@ -94,10 +95,14 @@ class Supervision:
             # The horse goes on: no reaper ends a lease that it could not watch either.
             logger.warning("PostgreSQL does not answer, run %s goes on: %s", self._name, _first_line(error))
             return
+        if lease is not self._lease_was:  # another reason to end, if any, has its own grace time
+            self._lease_was, self._kill_at = lease, None
         if lease is Lease.LOST:
             self._kill("the run was taken from this agent")
         elif lease is Lease.CANCELLING:
             self._end(now, "it did not stop when it was cancelled", ask=True)
+        elif lease is Lease.OVERDUE:
+            self._end(now, "it did not stop at its timeout", ask=False)
         elif lease is Lease.OVER:
             self._end(now, "it did not exit after its run was over", ask=False)
 
@@ -158,7 +163,7 @@ class Supervision:
         """Read the row: if this attempt still holds it, the process died before it could report."""
         run = self._claimed.run
         lease = look(self._session, run.id, run.attempt)
-        if lease in (Lease.HELD, Lease.CANCELLING):
+        if lease in (Lease.HELD, Lease.CANCELLING, Lease.OVERDUE):
             state = self._end_state(lease, ended)
             verdict = transition(self._session, run.id, state, attempt=run.attempt)
             logger.info("Run %s: %s. %s", run.name, (verdict.state or state).name, state.message)
@@ -169,6 +174,8 @@ class Supervision:
         if lease is Lease.CANCELLING:
             why = f"Killed: {self._killed_because}." if self._killed_because else ""
             return Cancelled(message=why)
+        if self._killed_because and lease is Lease.OVERDUE:
+            return Failed(name="TimedOut", message=f"Process killed: {self._killed_because}.")
         if self._killed_because:
             return Crashed(message=f"Process killed: {self._killed_because}.")
         if ended.was_killed():

@@ -4,7 +4,7 @@ Agents, API, pages and services all call `transition`. It locks the row, asks th
 the history and the new current state in one transaction, and announces the change once that is durable.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +42,7 @@ UPDATE runs_flowrun SET
     expected_start_time = coalesce(%s, expected_start_time),
     start_time = coalesce(start_time, %s),
     end_time = %s,
+    deadline = %s,
     total_run_time = total_run_time + CASE WHEN state_type = 'RUNNING'
         THEN greatest(0, extract(epoch FROM %s - state_timestamp)) ELSE 0 END,
     run_count = run_count + %s,
@@ -119,6 +120,7 @@ def _store(tx: Transaction, run: Current, state: State) -> int:
             scheduled_time_of(state),
             state.timestamp if running else None,
             state.timestamp if state.is_terminal() else None,
+            _deadline_of(state),
             state.timestamp,
             1 if running else 0,
             1 if state.is_crashed() else 0,
@@ -140,6 +142,12 @@ def scheduled_time_of(state: State) -> datetime | None:
     if state.type is not StateType.SCHEDULED or when is None:
         return None
     return when if isinstance(when, datetime) else datetime.fromisoformat(when)
+
+
+def _deadline_of(state: State) -> datetime | None:
+    """When the flow's timeout passes for a try that begins with this state."""
+    seconds = state.details.get("timeout_seconds")
+    return None if seconds is None else state.timestamp + timedelta(seconds=seconds)
 
 
 def keeps_lease(state: State) -> bool:

@@ -116,13 +116,18 @@ class FlowEngine:
 
     def _first_state(self) -> State:
         """What the run enters when this process begins with it; its row learns of it what it has to know."""
-        details: dict[str, Any] = {}
+        details = self._details_of_try()
         if self.flow.flow_run_name:
             details["run_name"] = self.run.name
         if self.flow.crash_retries:
             details["crash_retries"] = self.flow.crash_retries
             details["crash_retry_delay_seconds"] = self.flow.crash_retry_delay_seconds
         return Retrying(details=details) if self.run_count else Running(details=details)
+
+    def _details_of_try(self) -> dict[str, Any]:
+        """What the run's row has to know while a try is under way: who watches it ends it if it hangs."""
+        seconds = self.flow.timeout_seconds
+        return {} if seconds is None else {"timeout_seconds": seconds}
 
     def _prepare(self) -> State | None:
         """Convert the parameters and name the run; the state to end in, if that cannot be done.
@@ -255,7 +260,7 @@ class FlowEngine:
         if not stay:
             raise RunReleased(f"The next try is due at {due.isoformat()}.")
         yield Sleep(delay)
-        return (yield from self._propose(Retrying()))
+        return (yield from self._propose(Retrying(details=self._details_of_try())))
 
     def _end(self, outcome: State) -> State:
         """Propose the final state; what holds then is what the recorder answers.

@@ -7,8 +7,9 @@ What happens to code whose time is up depends on where it runs:
   stops at once, a blocking call is left behind and stops when it returns;
 - in coroutines, it is cancelled at its next `await`.
 
-C code that neither returns nor waits cannot be interrupted in the main thread or an event loop: its run ends,
-as TimedOut, when it returns. Cancelling such a run kills its process.
+C code that neither returns nor waits cannot be interrupted in the main thread or an event loop. In an agent,
+the process is killed a grace time after the timeout of its flow run; elsewhere such a run ends, as TimedOut,
+when the code returns.
 """
 
 import contextvars

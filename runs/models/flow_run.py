@@ -64,6 +64,7 @@ class FlowRun(ScopedModel):
     end_time = models.DateTimeField(null=True, blank=True)
     total_run_time = models.FloatField(default=0, help_text="Seconds spent running, all attempts.")
     run_count = models.IntegerField(default=0)
+    deadline = models.DateTimeField(null=True, blank=True, help_text="When its flow's timeout passes.")
     crash_count = models.IntegerField(default=0, db_default=0)
     crash_retries = models.IntegerField(
         default=0, db_default=0, help_text="As the flow says; its deployment may say otherwise."

@@ -39,7 +39,7 @@ def overhead(what: str, count: int) -> None:
 """
 
 IN_AN_AGENT = (
-    ("task", 2_000, "<= 0.5 ms", "Prefect 3.4 ms"),
+    ("task", 10_000, "<= 0.5 ms", "Prefect 3.4 ms"),
     ("map", 1_000, ">= 4,000/s", ""),
     ("map", 10_000, ">= 4,000/s, <= 60 MiB", ""),
     ("subflow", 100, "<= 8 ms", "Prefect 1,100 ms"),

@@ -124,6 +124,13 @@ def hooked_to_its_end(folder: str) -> None:
 
 
 @flow(timeout_seconds=0.3)
+def deaf(folder: str) -> None:
+    """Is in C code that listens to nobody and lets no other thread run."""
+    _started(folder)
+    sum(range(10**12))
+
+
+@flow(timeout_seconds=0.3)
 def too_slow(folder: str) -> None:
     """Waits in C code."""
     _started(folder)

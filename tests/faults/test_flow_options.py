@@ -47,6 +47,13 @@ def test_a_timeout_ends_a_wait_in_c_code(stage: Stage) -> None:
     assert run.state_message == "Flow run exceeded timeout of 0.3 second(s)"
 
 
+def test_code_that_cannot_be_interrupted_is_killed_after_its_timeout(stage: Stage) -> None:
+    stage.agent(PORTAL_CANCEL_GRACE_SECONDS="1")
+    run = stage.ended(stage.create("deaf"))
+    assert (run.state_type, run.state_name) == ("FAILED", "TimedOut")
+    assert run.state_message == "Process killed: it did not stop at its timeout within 1 s."
+
+
 def test_a_thread_that_outlives_its_flow_ends_with_it(stage: Stage) -> None:
     stage.agent()
     run = stage.ended(stage.create("leaves_a_thread"))
