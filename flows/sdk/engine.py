@@ -100,10 +100,9 @@ class FlowEngine:
         verdict = yield from self._propose(self._first_state())
         if verdict.status is Status.ACCEPT and unfit:
             return self._end(unfit)
-        if verdict.status is Status.ACCEPT:
-            yield from self._hooks(self.flow.on_running_hooks, self.state or Running())
         while verdict.status is Status.ACCEPT:
             self.run_count += 1
+            yield from self._hooks(self.flow.on_running_hooks, self.state or Running())
             outcome = yield from self._try()
             if not outcome.is_failed() or self._failures() > self.flow.retries:
                 return self._end(outcome)
@@ -243,7 +242,8 @@ class FlowEngine:
     def _failed(self, error: Exception) -> State:
         self.logger.error("Flow run failed with exception: %r\n%s", error, user_traceback(error))
         message = f"Flow run encountered an exception: {type(error).__name__}: {error}"
-        return Failed(message=message, data=error)
+        name = "TimedOut" if isinstance(error, TimeoutError) else ""  # a timeout of the code's own
+        return Failed(name=name, message=message, data=error)
 
     def _await_retry(self, outcome: State) -> Steps[Verdict]:
         """Wait in this process and propose to run again, or give the run back and raise RunReleased."""

@@ -142,7 +142,7 @@ class Flow(Generic[P, R]):
         return self.parameters.with_defaults(values)
 
     def on_running(self, fn: H) -> H:
-        """Decorator: call `fn(flow, flow_run, state)` when a run begins to run."""
+        """Decorator: call `fn(flow, flow_run, state)` when a try of a run begins."""
         self.on_running_hooks.append(fn)
         return fn
 

@@ -81,10 +81,10 @@ class TaskCall:
         if unnamed := self._name(context):
             return run.enter(unnamed)
         run.enter(Running())
-        if task.on_running_hooks:
-            yield from run_hooks(task.on_running_hooks, task, run, run.state, logs.task_logger(context))
         while True:
             context.run_count = run.run_count
+            if task.on_running_hooks:
+                yield from run_hooks(task.on_running_hooks, task, run, run.state, logs.task_logger(context))
             outcome = self._replayed() or (yield from self._try(context))
             delay = self._after_failure(context, outcome) if outcome.is_failed() else None
             if delay is None:
@@ -118,7 +118,8 @@ class TaskCall:
             return Failed(name="TimedOut", message=message, data=TaskRunTimeoutError(message))
         except Exception as error:
             message = f"Task run encountered an exception {type(error).__name__}: {error}"
-            return Failed(message=message, data=error)
+            name = "TimedOut" if isinstance(error, TimeoutError) else ""  # a timeout of the code's own
+            return Failed(name=name, message=message, data=error)
         return value if isinstance(value, State) else Completed(data=value)
 
     def _after_failure(self, context: TaskRunContext, outcome: State) -> float | None:
@@ -171,15 +172,17 @@ class TaskCall:
 
 
 def _what_failed(outcome: State) -> str:
-    if outcome.name != "TimedOut" and isinstance(outcome.data, BaseException):
+    if _has_traceback(outcome):
         return f"Task run failed with exception: {outcome.data!r}"
     return outcome.message or f"Task run ended in state {outcome}"
 
 
 def _traceback_below(outcome: State) -> str:
-    if outcome.name == "TimedOut" or not isinstance(outcome.data, BaseException):
-        return ""
-    return f"\n{user_traceback(outcome.data)}"
+    return f"\n{user_traceback(outcome.data)}" if _has_traceback(outcome) else ""
+
+
+def _has_traceback(outcome: State) -> bool:
+    return isinstance(outcome.data, BaseException) and not isinstance(outcome.data, TaskRunTimeoutError)
 
 
 def edges(arguments: Mapping[str, Any], wait_for: Sequence[Any] = ()) -> dict[str, list[str]]:

@@ -179,7 +179,7 @@ class Task(Generic[P, R]):
         return dict(bound.arguments)
 
     def on_running(self, fn: H) -> H:
-        """Decorator: call `fn(task, task_run, state)` when a task run begins to run."""
+        """Decorator: call `fn(task, task_run, state)` when a try of a task run begins."""
         self.on_running_hooks.append(fn)
         return fn
 

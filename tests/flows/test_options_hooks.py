@@ -45,7 +45,7 @@ def test_a_completed_flow_calls_its_hooks(recorder: MemoryRecorder, hooks: Hooks
 def test_a_failed_flow_calls_its_hooks_once_after_its_retries(recorder: MemoryRecorder, hooks: Hooks) -> None:
     work = flow(lambda: 1 // 0, name="work", retries=1, on_failure=[hooks.hook], on_running=[hooks.hook])
     assert work(return_state=True).is_failed()
-    assert hooks.seen == ["Running", "Failed"]
+    assert hooks.seen == ["Running", "Retrying", "Failed"]
 
 
 def test_a_crashed_flow_calls_its_hooks(recorder: MemoryRecorder, hooks: Hooks) -> None:

@@ -149,11 +149,15 @@ def test_a_subflow_ends_with_the_timeout_of_its_parent(recorder: MemoryRecorder)
     assert recorder.states_of("child") == ["Running", "Cancelled"]
 
 
-def test_a_timeout_of_the_code_itself_is_an_ordinary_failure(recorder: MemoryRecorder) -> None:
+def test_a_timeout_of_the_code_itself_is_a_timeout_too(recorder: MemoryRecorder) -> None:
     def impatient() -> None:
         raise TimeoutError("the server is slow")
 
-    assert flow(impatient, timeout_seconds=5)(return_state=True).name == "Failed"
+    fetch = task(impatient)
+    state = flow(lambda: fetch(), name="work")(return_state=True)
+    assert (state.type.value, state.name) == ("FAILED", "TimedOut")
+    assert state.message.endswith("TimeoutError: the server is slow")
+    assert recorder.states_of("impatient")[-1] == "TimedOut"
 
 
 def test_code_in_time_is_left_alone(recorder: MemoryRecorder) -> None:
