@@ -53,10 +53,13 @@ ENDED_FROM_OUTSIDE = frozenset({StateType.CRASHED, StateType.CANCELLED})
 
 
 def close_open_parts(tx: Transaction, run_id: UUID, state: State) -> None:
-    """End the open subflows and task runs of a run that has just crashed or been cancelled."""
-    if state.type not in ENDED_FROM_OUTSIDE:
+    """End the open subflows and task runs of a run that has just crashed, been cancelled or timed out."""
+    if state.name == "TimedOut":
+        ending = [StateType.CANCELLED.value, "Cancelled", "Its flow run timed out.", state.timestamp]
+    elif state.type in ENDED_FROM_OUTSIDE:
+        ending = [state.type.value, state.name, "Its flow run ended.", state.timestamp]
+    else:
         return
-    ending = [state.type.value, state.name, "Its flow run ended.", state.timestamp]
     subflows = [row[0] for row in tx.execute(OPEN_SUBFLOWS, [run_id])]
     if subflows:
         ids = [uuid7() for _ in subflows]

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import psycopg
 from django.db import connection as django_connection
 from django.db import transaction as django_transaction
+from psycopg.pq import TransactionStatus
 
 Row = tuple[Any, ...]
 
@@ -102,8 +103,9 @@ class PsycopgSession:
                 with connection.transaction(), connection.cursor() as cursor:
                     open_transaction = _PsycopgTransaction(cursor)
                     yield open_transaction
-            except psycopg.OperationalError:
-                if connection.broken or connection.closed:
+            except BaseException:
+                # Broken, or a signal of this thread's left a statement under way: nothing more can be sent.
+                if connection.info.transaction_status is not TransactionStatus.IDLE:
                     self.close()
                 raise
         for callback in open_transaction.callbacks:

@@ -71,6 +71,7 @@ class FlowEngine:
         self.run_count = run.run_count
         self.replay = Replay() if flow.retries else None
         self.state: State | None = None
+        self._ending: State | None = None
         self.logger = self._logger()
 
     def _logger(self) -> logs.RunLogger:
@@ -83,9 +84,7 @@ class FlowEngine:
         except (Aborted, RunReleased):
             raise
         except STOPS as signal:
-            outcome = stopped(signal)
-            yield from self._hooks(self.flow.on_cancellation_hooks, Cancelling(message=outcome.message))
-            self._end(outcome)
+            yield from self._stop(stopped(signal))
             raise
         except BaseException as error:
             state = self._end(crashed(error))
@@ -94,6 +93,13 @@ class FlowEngine:
             raise
         yield from self._hooks(self._hooks_for(state), state)
         return state
+
+    def _stop(self, outcome: State) -> Steps[None]:
+        """End in `outcome`, unless the signal came while an end was being stored: that one may hold."""
+        if self._ending is not None and self._end(self._ending).is_terminal():
+            return
+        yield from self._hooks(self.flow.on_cancellation_hooks, Cancelling(message=outcome.message))
+        self._end(outcome)
 
     def _tries(self) -> Steps[State]:
         unfit = self._prepare()
@@ -269,7 +275,9 @@ class FlowEngine:
         """
         level = "info" if outcome.is_completed() else "error"
         getattr(self.logger, level)("Finished in state %s", outcome)
+        self._ending = outcome
         verdict = self.recorder.transition(self.run.id, outcome)
+        self._ending = None
         if verdict.status is Status.ABORT:
             raise Aborted(verdict.reason)
         accepted = verdict.status is Status.ACCEPT or verdict.state is None

@@ -12,6 +12,7 @@ from flows.sdk.context import (
     current_task,
     merge_tags,
 )
+from flows.sdk.crashes import STOPS, stopped
 from flows.sdk.engine import FlowEngine
 from flows.sdk.futures import TaskFuture
 from flows.sdk.ids import uuid7
@@ -62,6 +63,9 @@ def _as_subflow(
     stand_in.enter(Running())
     try:
         engine = _engine(flow, resolved(values), parent.recorder, parent.run, stand_in)
+    except STOPS as signal:
+        stand_in.enter(stopped(signal))
+        raise
     except Exception as error:
         stand_in.enter(Failed(message=f"The subflow could not begin: {error}", data=error))
         raise

@@ -135,3 +135,15 @@ def too_slow(folder: str) -> None:
     """Waits in C code."""
     _started(folder)
     ctypes.CDLL(None).sleep(600)
+
+
+@flow
+def child() -> None: ...
+
+
+@flow(timeout_seconds=0.5)
+def busy(folder: str) -> None:
+    """Calls one subflow after the other: its timeout passes somewhere in the recorder."""
+    _started(folder)
+    while True:
+        child()

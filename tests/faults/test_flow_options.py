@@ -61,3 +61,12 @@ def test_a_thread_that_outlives_its_flow_ends_with_it(stage: Stage) -> None:
     left = run.task_runs.get()
     assert (left.state_type, left.state_message) == ("CRASHED", "Its flow run ended before it did.")
     assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
+
+
+def test_a_timeout_that_hits_the_recorder_reaches_the_flow(stage: Stage) -> None:
+    stage.agent()
+    for run in [stage.create("busy") for _ in range(8)]:
+        stage.ended(run)
+        assert (run.state_type, run.state_name) == ("FAILED", "TimedOut"), run.state_message
+        assert not run.descendants.exclude(state_type__in=["COMPLETED", "CANCELLED"]).exists()
+        assert not run.task_runs.exclude(state_type__in=["COMPLETED", "CANCELLED"]).exists()

@@ -95,6 +95,20 @@ def test_a_rejected_final_state_gives_way_to_the_one_that_holds() -> None:
     assert run(triple, recorder, number=1).name == "Other"
 
 
+def test_an_end_that_was_being_stored_when_a_signal_came_stands() -> None:
+    class Interrupted(MemoryRecorder):
+        def transition(self, run_id: UUID, state: State) -> Verdict:
+            first = state.is_completed() and state not in [each for _, each in self.flow_states]
+            verdict = super().transition(run_id, state)
+            if first:
+                raise TerminationSignal
+            return verdict
+
+    recorder = Interrupted()
+    assert run(triple, recorder, number=1).is_completed()
+    assert [state.name for _, state in recorder.flow_states] == ["Running", "Completed", "Completed"]
+
+
 def test_abort_stops_at_once() -> None:
     recorder = Answering(Verdict(Status.ABORT, None, "attempt 1 is over"))
     with pytest.raises(Aborted, match="attempt 1 is over"):
