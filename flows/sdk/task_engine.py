@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
+from flows.sdk.caching import kept
 from flows.sdk.context import TaskRunContext, current_flow, current_tags, current_task, merge_tags
 from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
@@ -57,7 +58,7 @@ class TaskCall:
         context = TaskRunContext(self.task, self.run.id, self.run.name, self.run.tags, self.run.flow)
         token = current_task.set(context)
         try:
-            return (yield from self._tries(context))
+            return (yield from kept(self, context, self._tries(context)))
         except (Aborted, RunReleased):
             raise
         except STOPS as signal:
