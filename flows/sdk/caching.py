@@ -18,11 +18,9 @@ from flows.sdk.results import ResultStore, current_keeper
 from flows.sdk.states import Completed, Failed, State
 from flows.sdk.steps import Steps
 from flows.sdk.transactions import (
-    BaseTransaction,
     CommitMode,
     IsolationLevel,
     Transaction,
-    TransactionHook,
     current_transaction,
 )
 
@@ -50,7 +48,8 @@ def kept(call: "TaskCall", context: TaskRunContext, tries: Steps[State]) -> Step
     try:
         state = yield from tries
         if state.is_completed():
-            transaction.stage(state.data, *_hooks(call))
+            transaction.stage(state.data, call.task.on_rollback_hooks, call.task.on_commit_hooks)
+            transaction.after_rollback = call.run.roll_back
     except BaseException as error:
         yield from transaction.close(error)
         raise
@@ -149,12 +148,3 @@ def _refreshes(task: "Task[Any, Any]") -> bool:
     if task.refresh_cache is not None:
         return task.refresh_cache
     return os.environ.get("PORTAL_TASKS_REFRESH_CACHE", "").lower() in {"1", "true"}
-
-
-def _hooks(call: "TaskCall") -> tuple[list[TransactionHook], list[TransactionHook]]:
-    """What to do on rollback and on commit; the task run turns RolledBack once its hooks have run."""
-
-    def turn_rolled_back(transaction: BaseTransaction) -> None:
-        call.run.roll_back()
-
-    return [turn_rolled_back, *call.task.on_rollback_hooks], list(call.task.on_commit_hooks)

@@ -108,6 +108,7 @@ class BaseTransaction:
         self.write_on_commit = write_on_commit
         self.logger: Logger = logger or logging.getLogger("flows.transactions")
         self.state = TransactionState.PENDING
+        self.after_rollback: Callable[[], object] = lambda: None
         self.children: list[BaseTransaction] = []
         self.on_commit_hooks: list[TransactionHook] = []
         self.on_rollback_hooks: list[TransactionHook] = []
@@ -209,17 +210,26 @@ class BaseTransaction:
         if self.state in _OVER:
             return False
         try:
-            for child in self.children:
-                yield from child.commit_steps()
-            for hook in self.on_commit_hooks:
-                yield from self._run_hook(hook, "commit")
+            if (yield from self._commit_children()):
+                for hook in self.on_commit_hooks:
+                    yield from self._run_hook(hook, "commit")
         except Exception:
-            self.logger.exception("Transaction %r cannot be committed and is rolled back", self.key)
+            self.logger.exception("A commit hook raised an exception: the transaction is rolled back")
             yield from self.rollback_steps()
+        if self.is_rolled_back():
             return False
         self._write()
         self.state = TransactionState.COMMITTED
         self._unlock()
+        return True
+
+    def _commit_children(self) -> Steps[bool]:
+        """Commit each; roll back as soon as one cannot."""
+        for child in self.children:
+            yield from child.commit_steps()
+            if child.is_rolled_back():
+                yield from self.rollback_steps()
+                return False
         return True
 
     def rollback_steps(self) -> Steps[bool]:
@@ -230,10 +240,11 @@ class BaseTransaction:
         try:
             for hook in reversed(self.on_rollback_hooks):
                 yield from self._run_hook(hook, "rollback")
+            self.after_rollback()
             for child in reversed(self.children):
                 yield from child.rollback_steps()
         except Exception:
-            self.logger.exception("An error was encountered while rolling back transaction %r", self.key)
+            self.logger.exception("A rollback hook raised an exception: the rollback ends here")
             return False
         finally:
             self._unlock()
