@@ -160,7 +160,7 @@ class TaskSource(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str:
-        return _hash_of_source(task_ctx.task.fn)
+        return hash_of_source(task_ctx.task.fn)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +230,7 @@ def checked_key(key: Any, task_ctx: "TaskRunContext") -> str | None:
 def task_input_hash(context: "TaskRunContext", arguments: Mapping[str, Any]) -> str | None:
     """For `cache_key_fn`: the task, its code and its arguments; None if those cannot be hashed."""
     try:
-        return hash_objects(context.task.task_key, _hash_of_source(context.task.fn), dict(arguments))
+        return hash_objects(context.task.task_key, hash_of_source(context.task.fn), dict(arguments))
     except HashError:
         return None
 
@@ -246,7 +246,8 @@ def _common(what: str, one: Any, other: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _hash_of_source(fn: Callable[..., Any]) -> str:
+def hash_of_source(fn: Callable[..., Any]) -> str:
+    """A hash of the function's lines; of what it was compiled to, if there are none to be found."""
     try:
         return hash_objects(inspect.getsource(fn))
     except (OSError, TypeError):  # typed in at a prompt, or not a plain function

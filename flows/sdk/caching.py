@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs
-from flows.sdk.cache_policies import DEFAULT, INPUTS, NO_CACHE, TASK_SOURCE, CacheKeyError, checked_key
+from flows.sdk.cache_policies import DEFAULT, NO_CACHE, CacheKeyError, checked_key, hash_of_source
 from flows.sdk.context import FlowRunContext, TaskRunContext
 from flows.sdk.hashing import hash_objects
 from flows.sdk.result_options import is_asked_for
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # Names the place of a flow run in its tree: a subflow has a new id in each try of its parent.
 replay_scope: ContextVar[str] = ContextVar("replay_scope", default="")
-
-_REPLAYED = INPUTS + TASK_SOURCE
 
 
 def kept(call: "TaskCall", context: TaskRunContext, tries: Steps[State]) -> Steps[State]:
@@ -88,10 +86,9 @@ def _key(call: "TaskCall", context: TaskRunContext, asked: bool | None) -> tuple
     if not asked and not (context.flow and current_keeper().durable):
         return None, False
     try:
-        inputs = call.task.arguments(call.args, call.kwargs)
         if not asked and context.flow:
-            return _replay_key(context, context.flow, inputs), True
-        return _asked_key(context, inputs), False
+            return _replay_key(call, context.flow), True
+        return _asked_key(context, call.task.arguments(call.args, call.kwargs)), False
     except CacheKeyError:
         raise
     except Exception as error:
@@ -126,11 +123,11 @@ def _formatted(template: str, inputs: dict[str, Any]) -> str:
         raise CacheKeyError(f"result_storage_key={template!r} cannot be filled in: {error!r}") from error
 
 
-def _replay_key(context: TaskRunContext, flow: FlowRunContext, inputs: dict[str, Any]) -> str:
+def _replay_key(call: "TaskCall", flow: FlowRunContext) -> str:
     """Task, code, inputs, and how often this try made the same call before."""
-    scope = replay_scope.get() or str(flow.run.id)
-    call = hash_objects(context.task.task_key, _REPLAYED.compute_key(context, inputs, {}))
-    return f"{scope}/{call}/{flow.next_call(call)}"
+    task = call.task
+    same = hash_objects(task.task_key, hash_of_source(task.fn), list(call.args), dict(call.kwargs))
+    return f"{replay_scope.get() or flow.run.id}/{same}/{flow.next_call(same)}"
 
 
 def _store(task: "Task[Any, Any]", flow: FlowRunContext | None, of_run: bool) -> ResultStore:

@@ -56,6 +56,5 @@ def _derived(secret: bytes, context: bytes) -> bytes:
 def _mac(secret: bytes, key: str, content: bytes) -> bytes:
     """Over the key's length, too, so that no byte can move between key and content."""
     name = key.encode("utf-8", "surrogatepass")
-    mac = hmac.new(secret, len(name).to_bytes(4, "big") + name, "sha256")
-    mac.update(content)
-    return mac.digest()
+    digest = hashlib.sha256(content).digest()
+    return hmac.digest(secret, len(name).to_bytes(4, "big") + name + digest, "sha256")
