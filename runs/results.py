@@ -3,6 +3,7 @@
 What is put waits with the task states of the recorder, and becomes durable with them.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ from flows.sdk import storage
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted
 from flows.sdk.signing import Signer
+from runs.models import Result
 from runs.session import Transaction
+
+logger = logging.getLogger(__name__)
 
 MOST_BYTES_IN_A_ROW = 512 * 1024
 MOST_BYTES_QUEUED = 16 * 1024 * 1024
@@ -196,6 +200,18 @@ def insert_results(tx: Transaction, workspace_id: UUID, results: Sequence[NewRes
     rows = [last[digest] for digest in sorted(last)]
     columns = ("id", "flow_run_id", "digest", "key", "data", "url", "expires")
     tx.execute(PUT, [workspace_id, *([getattr(row, column) for row in rows] for column in columns)])
+
+
+def remove_expired_results(now: datetime) -> int:
+    """Delete what nobody may use any more, with its files; return how many."""
+    expired = Result.objects.filter(expires__lte=now)
+    for url in expired.exclude(url="").values_list("url", flat=True):
+        try:
+            storage.remove(url)
+        except OSError as error:
+            logger.warning("The expired result at %s could not be removed: %s", url, error)
+    removed, _ = expired.delete()
+    return removed
 
 
 def digest_of(key: str) -> str:

@@ -24,7 +24,7 @@ def keep_house(now: datetime) -> None:
     with alone("stale-rows") as mine:
         if mine:
             remove_stale_rows(now)
-            remove_expired_results()
+            remove_expired_results(now)
 
 
 def remove_stale_rows(now: datetime) -> None:

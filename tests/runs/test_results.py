@@ -19,7 +19,7 @@ from flows.sdk.results import ResultStore
 from flows.sdk.states import State
 from runs.models import FlowRun, Result, ResultLock, TaskRun
 from runs.recorder import DatabaseRecorder
-from runs.results import digest_of
+from runs.results import digest_of, remove_expired_results
 from runs.session import PsycopgSession, conninfo_of_django
 from tests.factories import lease, make_run
 
@@ -243,3 +243,43 @@ def test_two_runs_share_a_result_by_policy(run: FlowRun, attempt: Attempt) -> No
     assert execute(work, other, attempt(other)).result() == 8
     assert calls == [4]
     assert TaskRun.objects.get(flow_run=other).state_name == "Cached"
+
+
+def test_expired_results_are_removed_with_their_files(
+    run: FlowRun, attempt: Attempt, settings: Any, tmp_path: Path
+) -> None:
+    settings.PORTAL_RESULT_STORAGE = str(tmp_path)
+    recorder, now = attempt(run), datetime.now(UTC)
+    recorder.results.put("small", b"data", now, of_run=False)
+    recorder.results.put("large", b"x" * 600_000, now, of_run=False)
+    recorder.results.put("fresh", b"data", now + timedelta(hours=1), of_run=False)
+    recorder.results.put("for ever", b"data", None, of_run=False)
+    recorder.flush()
+    assert remove_expired_results(now) == 2
+    assert sorted(Result.objects.values_list("key", flat=True)) == ["for ever", "fresh"]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_finished_tasks_of_a_failed_subflow_are_not_computed_again(run: FlowRun, attempt: Attempt) -> None:
+    calls: list[str] = []
+
+    @task
+    def load(name: str) -> str:
+        calls.append(name)
+        return name
+
+    @flow
+    def child(name: str) -> None:
+        load(name)
+        if len(calls) < 3:
+            raise RuntimeError("not yet")
+
+    @flow
+    def work() -> None:
+        child("a", return_state=True)
+        child("b")
+
+    assert execute(work, run, attempt(run)).is_failed()
+    calls.append("the second attempt")
+    assert execute(work, next_attempt(run), attempt(run)).is_completed()
+    assert calls == ["a", "b", "the second attempt"]
