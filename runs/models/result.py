@@ -13,13 +13,16 @@ class Result(ScopedModel):
 
     `digest` is the SHA-256 of the cache key in hexadecimal, `key` the key as far as it can be shown. A small
     result is in `data`, a large one in a file at `url`. `flow_run` is set if the key means something to that
-    run alone.
+    run alone. The database does not check the foreign keys: rows come by the thousand, from a process that
+    holds the run.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="results")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, db_constraint=False, related_name="results"
+    )
     flow_run = models.ForeignKey(
-        FlowRun, on_delete=models.CASCADE, null=True, blank=True, related_name="results"
+        FlowRun, on_delete=models.CASCADE, null=True, blank=True, db_constraint=False, related_name="results"
     )
     digest = models.CharField(max_length=64)
     key = models.CharField(max_length=200)
