@@ -6,6 +6,7 @@ Policies are added (`INPUTS + TASK_SOURCE`); arguments that do not matter are su
 import inspect
 import marshal
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,9 +28,9 @@ class CacheKeyError(TypeError):
     """A cache key is not a string."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CachePolicy:
-    """Base of all policies; one of your own overrides `compute_key`.
+    """Base of all policies; one of your own overrides `compute_key`. Nobody changes a policy that is in use.
 
     key_storage: folder or URL where the results are kept and looked up, instead of the task's storage.
     isolation_level: "SERIALIZABLE" computes a key once at a time, whatever surrounds the call;
@@ -53,12 +54,14 @@ class CachePolicy:
         isolation_level: "IsolationLevel | str | None" = None,
     ) -> "CachePolicy":
         """A copy with other settings; what is None stays as it is."""
-        return replace(
-            self,
-            key_storage=self.key_storage if key_storage is None else key_storage,
-            lock_manager=self.lock_manager if lock_manager is None else lock_manager,
-            isolation_level=self.isolation_level if isolation_level is None else isolation_level,
-        )
+        configured = copy(self)
+        if key_storage is not None:
+            configured.key_storage = key_storage
+        if lock_manager is not None:
+            configured.lock_manager = lock_manager
+        if isolation_level is not None:
+            configured.isolation_level = isolation_level
+        return configured
 
     def compute_key(
         self,
@@ -93,7 +96,7 @@ class CachePolicy:
         return self
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CacheKeyFnPolicy(CachePolicy):
     """What a function of the user's says."""
 
@@ -109,7 +112,7 @@ class CacheKeyFnPolicy(CachePolicy):
         return self.cache_key_fn(task_ctx, inputs)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CompoundCachePolicy(CachePolicy):
     """All of several policies."""
 
@@ -132,7 +135,6 @@ class CompoundCachePolicy(CachePolicy):
         return replace(self, policies=tuple(policy - argument for policy in self.policies))
 
 
-@dataclass(frozen=True, kw_only=True)
 class NoCache(CachePolicy):
     """Nothing is kept and nothing is looked up."""
 
@@ -149,7 +151,6 @@ class NoCache(CachePolicy):
         return other
 
 
-@dataclass(frozen=True, kw_only=True)
 class TaskSource(CachePolicy):
     """The task's own lines of code."""
 
@@ -163,7 +164,6 @@ class TaskSource(CachePolicy):
         return hash_of_source(task_ctx.task.fn)
 
 
-@dataclass(frozen=True, kw_only=True)
 class FlowParameters(CachePolicy):
     """The parameters of the surrounding flow run."""
 
@@ -177,7 +177,6 @@ class FlowParameters(CachePolicy):
         return hash_objects(flow_parameters) if flow_parameters else None
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunId(CachePolicy):
     """The surrounding flow run; the task run itself outside flows."""
 
@@ -191,7 +190,7 @@ class RunId(CachePolicy):
         return str(task_ctx.flow.run.id if task_ctx.flow else task_ctx.id)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Inputs(CachePolicy):
     """The arguments of the call, but for those named in `exclude`."""
 

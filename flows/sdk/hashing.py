@@ -1,6 +1,5 @@
 """Hashes of Python values that are the same in every process."""
 
-import hashlib
 import json
 from typing import Any
 
@@ -17,18 +16,22 @@ def hash_objects(*objects: Any) -> str:
 
     By JSON where that can express them, else by pickle, which is fed to the hash piece by piece.
     """
+    from hashlib import blake2s
+
     try:
         text = _json.encode(objects).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError):
         return _hash_of_pickle(objects)
-    return hashlib.blake2s(text, digest_size=16).hexdigest()
+    return blake2s(text, digest_size=16).hexdigest()
 
 
 class _Digest:
     """A file that keeps the hash of what is written to it."""
 
     def __init__(self) -> None:
-        self.hash = hashlib.blake2s(b"pickle", digest_size=16)
+        from hashlib import blake2s
+
+        self.hash = blake2s(b"pickle", digest_size=16)
 
     def write(self, data: Any) -> int:
         self.hash.update(data)

@@ -2,10 +2,8 @@
 
 import importlib
 import json
-import pickle
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
-
 
 _SIMPLE = frozenset({int, float, str, bool, bytes, type(None)})
 
@@ -34,6 +32,8 @@ class PickleSerializer:
 
     def dumps(self, obj: Any) -> bytes:
         if type(obj) in _SIMPLE:
+            import pickle
+
             return pickle.dumps(obj, pickle.HIGHEST_PROTOCOL)  # the same bytes in a tenth of the time
         import cloudpickle
 

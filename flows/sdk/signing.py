@@ -4,12 +4,10 @@ Whoever can write to the database or the result folder could otherwise plant a p
 every later run. Agents open only what was signed with a key of theirs; the server opens nothing.
 """
 
-import hashlib
-import hmac
 import os
 from collections.abc import Sequence
 
-_SIZE = hashlib.sha256().digest_size
+_SIZE = 32  # bytes of a SHA-256
 
 
 class Signer:
@@ -35,8 +33,10 @@ class Signer:
 
     def verified(self, key: str, signed: bytes) -> bytes | None:
         """The content of what `sign` made; None if it was altered or signed by somebody else."""
+        from hmac import compare_digest
+
         mac, content = signed[:_SIZE], signed[_SIZE:]
-        if any(hmac.compare_digest(mac, _mac(secret, key, content)) for secret in self._keys):
+        if any(compare_digest(mac, _mac(secret, key, content)) for secret in self._keys):
             return content
         return None
 
@@ -49,12 +49,17 @@ def result_secrets(default: str) -> list[str]:
 
 def _derived(secret: bytes, context: bytes) -> bytes:
     """HKDF-SHA256 (RFC 5869), one block."""
+    import hmac
+
     extracted = hmac.digest(b"portal results", secret, "sha256")
     return hmac.digest(extracted, context + b"\x01", "sha256")
 
 
 def _mac(secret: bytes, key: str, content: bytes) -> bytes:
     """Over the key's length, too, so that no byte can move between key and content."""
+    import hashlib
+    import hmac
+
     name = key.encode("utf-8", "surrogatepass")
     digest = hashlib.sha256(content).digest()
     return hmac.digest(secret, len(name).to_bytes(4, "big") + name + digest, "sha256")

@@ -2,7 +2,6 @@
 
 import os
 import re
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ def storage_url(given: "str | Path") -> str:
 
 def address(storage: str, key: str) -> str:
     """Where in `storage` the result of `key` lies. A key that is no harmless path is hashed."""
+    from hashlib import sha256
+
     harmless = re.fullmatch(r"[\w.=@ -]+(/[\w.=@ -]+)*", key) and ".." not in key and len(key) <= 200
     name = key if harmless else sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{storage.rstrip('/')}/{name}"

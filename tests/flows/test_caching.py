@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -166,12 +167,17 @@ def test_key_storage_is_shared_by_processes_with_a_key(
 
 
 def test_a_policy_of_ones_own(recorder: MemoryRecorder) -> None:
+    @dataclass
     class Parity(CachePolicy):
+        prefix: str = "number"
+
         def compute_key(self, task_ctx: Any, inputs: Any, flow_parameters: Any, **kwargs: Any) -> str:
-            return f"{task_ctx.task.name}-{inputs['number'] % 2}"
+            return f"{self.prefix}-{inputs['number'] % 2}"
 
     double = Counted(cache_policy=Parity())
     assert in_flow(lambda: [double(1), double(2), double(3), double(4)]) == [2, 4, 2, 4]
+    assert Parity(prefix="other").configure(key_storage="/a").prefix == "other"
+    assert isinstance(Parity() + INPUTS, CachePolicy)
 
 
 def test_cache_key_fn(recorder: MemoryRecorder) -> None:
