@@ -244,9 +244,13 @@ def _common(what: str, one: Any, other: Any) -> Any:
     return other if one is None else one
 
 
-@lru_cache(maxsize=1024)
 def hash_of_source(fn: Callable[..., Any]) -> str:
     """A hash of the function's lines; of what it was compiled to, if there are none to be found."""
+    return _hash_of_source(getattr(fn, "__func__", fn))
+
+
+@lru_cache(maxsize=1024)
+def _hash_of_source(fn: Callable[..., Any]) -> str:
     try:
         return hash_objects(inspect.getsource(fn))
     except (OSError, TypeError):  # typed in at a prompt, or not a plain function

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 replay_scope: ContextVar[str] = ContextVar("replay_scope", default="")
 
 
-def kept(call: "TaskCall", context: TaskRunContext, tries: Steps[State]) -> Steps[State]:
+def kept(call: "TaskCall", context: TaskRunContext) -> Steps[State]:
     """Run the tries of a call in a transaction of its own, unless its result is there already."""
     try:
         transaction = _transaction(call, context)
@@ -40,11 +40,10 @@ def kept(call: "TaskCall", context: TaskRunContext, tries: Steps[State]) -> Step
         logs.task_logger(context).error("%s", error)
         return call.run.enter(Failed(message=str(error), data=error))
     yield from transaction.begin()
-    if record := transaction.read():
-        yield from transaction.close(None)
-        return call.run.enter(Completed(name="Cached", data=record.result))
+    record = transaction.read()
+    cached = Completed(name="Cached", data=record.result) if record else None
     try:
-        state = yield from tries
+        state = yield from call.tries(context, cached)
         if state.is_completed():
             transaction.stage(state.data, call.task.on_rollback_hooks, call.task.on_commit_hooks)
             transaction.after_rollback = call.run.roll_back
@@ -88,7 +87,7 @@ def _key(call: "TaskCall", context: TaskRunContext, asked: bool | None) -> tuple
     try:
         if not asked and context.flow:
             return _replay_key(call, context.flow), True
-        return _asked_key(context, call.task.arguments(call.args, call.kwargs)), False
+        return _asked_key(context, _arguments(call)), False
     except CacheKeyError:
         raise
     except Exception as error:
@@ -109,6 +108,13 @@ def _asked_key(context: TaskRunContext, inputs: dict[str, Any]) -> str | None:
     return checked_key(policy.compute_key(context, inputs, dict(flow.parameters) if flow else {}), context)
 
 
+def _arguments(call: "TaskCall") -> dict[str, Any]:
+    """By name; those of a method begin with what it is bound to."""
+    arguments = call.task.arguments(call.args, call.kwargs)
+    owner = getattr(call.task.fn, "__self__", None)
+    return arguments if owner is None else {"self": owner, **arguments}
+
+
 def _formatted(template: str, inputs: dict[str, Any]) -> str:
     from flows import runtime
 
@@ -126,7 +132,7 @@ def _formatted(template: str, inputs: dict[str, Any]) -> str:
 def _replay_key(call: "TaskCall", flow: FlowRunContext) -> str:
     """Task, code, inputs, and how often this try made the same call before."""
     task = call.task
-    same = hash_objects(task.task_key, hash_of_source(task.fn), list(call.args), dict(call.kwargs))
+    same = hash_objects(task.task_key, hash_of_source(task.fn), list(call.inputs()), dict(call.kwargs))
     return f"{replay_scope.get() or flow.run.id}/{same}/{flow.next_call(same)}"
 
 

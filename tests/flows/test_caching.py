@@ -43,6 +43,18 @@ class Counted:
         return self.task(*args, **kwargs)
 
 
+class Shop:
+    calls = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @task(cache_policy=INPUTS)
+    def price(self, item: int) -> str:
+        Shop.calls += 1
+        return f"{self.name}{item}"
+
+
 def in_flow(work: Callable[..., Any], **parameters: Any) -> Any:
     return flow(name="work", validate_parameters=False)(work)(**parameters)
 
@@ -55,7 +67,27 @@ def test_inputs_share_a_result_across_runs(recorder: MemoryRecorder) -> None:
     assert recorder.states_of("double").count("Cached") == 4
     first, _, third = [e for e in recorder.task_events if e.state.is_terminal()][:3]
     assert (first.state.name, first.run_count) == ("Completed", 1)
-    assert (third.state.name, third.run_count) == ("Cached", 0)
+    assert (third.state.name, third.state.result()) == ("Cached", 2)
+
+
+def test_a_cached_run_has_its_name_and_its_hooks(recorder: MemoryRecorder) -> None:
+    seen: list[str] = []
+
+    @task(
+        cache_policy=INPUTS,
+        task_run_name="load-of-{day}",
+        on_completion=[lambda task, run, state: seen.append(f"{run.name} {state.name}")],
+    )
+    def load(day: str) -> str:
+        return day
+
+    in_flow(lambda: [load("monday"), load("monday")])
+    assert seen == ["load-of-monday Completed", "load-of-monday Cached"]
+
+
+def test_methods_of_other_objects_are_other_calls(recorder: MemoryRecorder) -> None:
+    assert in_flow(lambda: [Shop("a").price(1), Shop("b").price(1), Shop("a").price(1)]) == ["a1", "b1", "a1"]
+    assert Shop.calls == 2
 
 
 def test_a_task_without_options_is_always_called(recorder: MemoryRecorder) -> None:
