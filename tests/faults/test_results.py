@@ -49,5 +49,5 @@ def test_a_killed_run_goes_on_where_it_was(stage: Stage) -> None:
     os.kill(pid, signal.SIGKILL)
     stage.go()
     assert stage.ended(run, timeout=30).state_type == "COMPLETED"
-    assert (stage.folder / "steps").read_text() == "1\n2\n3\n"
+    assert sorted((stage.folder / "steps").read_text().split()) == ["1", "2", "3"]
     assert task_states(run)[-3:] == [(2, "Cached"), (2, "Cached"), (2, "Completed")]
