@@ -22,7 +22,7 @@ def test_two_processes_compute_a_key_once(stage: Stage) -> None:
     stage.agent()
     stage.started(first)
     wait_until(lambda: ResultLock.objects.exists(), what="one has the lock")
-    wait_until(lambda: FlowRun.objects.filter(state_type="RUNNING").count() == 2, what="both run")
+    wait_until(lambda: TaskRun.objects.count() == 2, what="both want the result")
     stage.go()
     assert {stage.ended(run).state_type for run in (first, second)} == {"COMPLETED"}
     assert (stage.folder / "executions").read_text() == "once\n"
@@ -31,13 +31,17 @@ def test_two_processes_compute_a_key_once(stage: Stage) -> None:
 
 
 def test_a_killed_holder_of_a_lock_keeps_nobody_waiting(stage: Stage) -> None:
-    killed = stage.create("shares")
+    runs = stage.create("shares"), stage.create("shares")
     stage.agent()
-    pid = stage.started(killed)
-    wait_until(lambda: ResultLock.objects.exists(), what="it has the lock")
-    os.kill(pid, signal.SIGKILL)
+    stage.agent()
+    wait_until(lambda: ResultLock.objects.exists(), what="one has the lock")
+    wait_until(lambda: FlowRun.objects.filter(state_type="RUNNING").count() == 2, what="both run")
+    killed = ResultLock.objects.get().flow_run
+    [waiting] = set(runs) - {killed}
+    os.kill(int(killed.infrastructure_pid), signal.SIGKILL)
+    assert stage.ended(killed).state_type == "CRASHED"
     stage.go()
-    assert stage.ended(stage.create("shares")).state_type == "COMPLETED"
+    assert stage.ended(waiting).state_type == "COMPLETED"
     assert (stage.folder / "executions").read_text() == "once\nonce\n"
 
 
