@@ -160,7 +160,8 @@ class DatabaseResults:
         if self._keys_of_run is None:
             rows = self._writer.transact(lambda tx: tx.execute(KEYS_OF_RUN, [self._writer.run_id]))
             with self._changing:
-                self._keys_of_run = self._keys_of_run or {row[0] for row in rows}
+                if self._keys_of_run is None:  # else another thread was faster, and has added to it since
+                    self._keys_of_run = {row[0] for row in rows}
         return self._keys_of_run
 
     def _workspace(self, tx: Transaction | None = None) -> UUID:

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from flows.sdk.context import MissingContextError
 from flows.sdk.logs import get_run_logger
+from flows.sdk.recorder import Aborted
 from flows.sdk.results import Logger, ResultRecord, ResultStore
 from flows.sdk.serializers import SerializationError
 from flows.sdk.steps import Sleep, Steps, drive, drive_async, run_coroutine
@@ -187,6 +188,8 @@ class BaseTransaction:
         if self._token is not None:
             current_transaction.reset(self._token)
             self._token = None
+        if isinstance(error, Aborted):
+            return  # another attempt owns the run now, and it is not for this one to undo anything
         parent = self.parent
         if error is not None or (parent is not None and parent.is_rolled_back()):
             yield from self.rollback_steps()
@@ -269,7 +272,8 @@ class BaseTransaction:
         try:
             self.store.write(self.key, self._staged)
         except (SerializationError, OSError) as error:
-            self.logger.warning("The result is not kept, so it cannot be reused: %s", error)
+            hint = "persist_result=False says that this is fine"
+            self.logger.warning("The result is not kept for retries or caching: %s; %s", error, hint)
 
     def _lock(self) -> Steps[None]:
         if self.key is None or self.store is None or self.is_locked_around(self.key):

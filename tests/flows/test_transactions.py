@@ -11,6 +11,7 @@ from flows.cache_policies import INPUTS, TASK_SOURCE
 from flows.locking.filesystem import FileSystemLockManager
 from flows.results import ResultStore, get_result_store
 from flows.sdk.memory import MemoryRecorder
+from flows.sdk.recorder import Aborted
 from flows.transactions import (
     CommitMode,
     IsolationLevel,
@@ -83,6 +84,13 @@ def test_an_exception_in_the_block_rolls_back_too(events: Events) -> None:
         step("a", events)()
         raise ZeroDivisionError
     assert events == ["a", "roll back a"]
+
+
+def test_an_attempt_that_lost_its_run_undoes_nothing(events: Events) -> None:
+    with pytest.raises(Aborted), transaction():
+        step("a", events)()
+        raise Aborted("another attempt owns the run")
+    assert events == ["a"]
 
 
 def test_nested_blocks_roll_back_together(events: Events) -> None:
