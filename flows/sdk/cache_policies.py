@@ -17,8 +17,8 @@ from flows.sdk.hashing import HashError, hash_objects
 from flows.sdk.locking import LockManager
 
 if TYPE_CHECKING:
+    from flows.sdk.base_transaction import IsolationLevel
     from flows.sdk.context import TaskRunContext
-    from flows.sdk.transactions import IsolationLevel
 
 Arguments = dict[str, Any]  # by name
 CacheKeyFn = Callable[["TaskRunContext", dict[str, Any]], str | None]

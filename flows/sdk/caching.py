@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs
+from flows.sdk.base_transaction import CommitMode, IsolationLevel, current_transaction
 from flows.sdk.cache_policies import DEFAULT, NO_CACHE, CacheKeyError, checked_key, hash_of_source
 from flows.sdk.context import FlowRunContext, TaskRunContext
 from flows.sdk.hashing import hash_objects
@@ -17,12 +18,7 @@ from flows.sdk.result_options import is_asked_for
 from flows.sdk.results import ResultStore, current_keeper
 from flows.sdk.states import Completed, Failed, State
 from flows.sdk.steps import Steps
-from flows.sdk.transactions import (
-    CommitMode,
-    IsolationLevel,
-    Transaction,
-    current_transaction,
-)
+from flows.sdk.transactions import Transaction
 
 if TYPE_CHECKING:
     from flows.sdk.task_engine import TaskCall

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from flows.sdk.base_transaction import TransactionHook
 from flows.sdk.cache_policies import CachePolicy, NoCache
 from flows.sdk.serializers import serializer_of
 from flows.sdk.storage import storage_url
-from flows.sdk.transactions import TransactionHook
 
 if TYPE_CHECKING:
     from flows.sdk.context import FlowRunContext

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
+from flows.sdk.base_transaction import TransactionHook
 from flows.sdk.cache_policies import CacheKeyFn, CachePolicy
 from flows.sdk.context import FlowRunContext, current_flow
 from flows.sdk.futures import FutureList, TaskFuture
@@ -23,7 +24,6 @@ from flows.sdk.states import State
 from flows.sdk.steps import drive, drive_async, run_coroutine
 from flows.sdk.task_engine import TaskCall
 from flows.sdk.timeouts import checked_timeout
-from flows.sdk.transactions import TransactionHook
 
 P = ParamSpec("P")
 R = TypeVar("R")
