@@ -1,7 +1,7 @@
 FROM python:3.13-slim
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN useradd --system --uid 10001 --home-dir /app portal
+RUN useradd --system --uid 10001 --home-dir /app portal && install --directory --owner=portal /results
 
 WORKDIR /app
 COPY requirements.txt ./

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import environ
 
+from flows.sdk.signing import result_secrets
+from flows.sdk.storage import default_folder
 from portal.ops.logs import LOGGING as LOGGING
 from portal.ops.stack import Stack, find_stack, is_debug
 
@@ -140,6 +142,10 @@ REST_FRAMEWORK: dict[str, Any] = {
     "EXCEPTION_HANDLER": "portal.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
 }
+
+# What agents sign results with (the first) and verify them with (all), and where they put large ones.
+PORTAL_RESULT_KEYS = result_secrets(SECRET_KEY)
+PORTAL_RESULT_STORAGE = default_folder()
 
 # Agents: seconds between SIGTERM and SIGKILL of a cancelled run.
 PORTAL_CANCEL_GRACE_SECONDS = float(os.environ.get("PORTAL_CANCEL_GRACE_SECONDS", "30"))

@@ -1,6 +1,6 @@
-"""What a running process reports besides flow-run states: task states, logs and artifacts.
+"""What a running process reports besides flow-run states: task states, logs, artifacts and results.
 
-A batch is one transaction of at most five statements, however many rows it has. Everything in it is
+A batch is one transaction of at most six statements, however many rows it has. Everything in it is
 idempotent, so that a batch whose answer got lost may simply be sent again.
 """
 
@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, TaskRunEvent
+from runs.results import NewResult, insert_results
 from runs.session import Transaction
 
 MOST_MESSAGE_CHARACTERS = 1_000_000
@@ -89,9 +90,10 @@ class Batch:
     events: list[TaskRunEvent] = field(default_factory=list)
     logs: list[tuple[UUID, LogLine]] = field(default_factory=list)
     artifacts: list[NewArtifact] = field(default_factory=list)
+    results: list[NewResult] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.events) + len(self.logs) + len(self.artifacts)
+        return len(self.events) + len(self.logs) + len(self.artifacts) + len(self.results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
         tx.execute(LOGS, [_json(_log_row(id, line) for id, line in batch.logs)])
     if batch.artifacts:
         tx.execute(ARTIFACTS, [written.workspace_id, _json(map(_artifact_row, batch.artifacts))])
+    if batch.results:
+        insert_results(tx, written.workspace_id, batch.results)
     return written
 
 

@@ -28,13 +28,14 @@ from flows.sdk.recorder import (
 from flows.sdk.states import State
 from runs import announce
 from runs.batch import Batch, Written, record_batch
+from runs.results import DatabaseResults, NewResult
 from runs.session import PsycopgSession, Transaction
 from runs.subflow import create_subflow_run
 from runs.transition import keeps_lease, transition_in
 
 logger = logging.getLogger(__name__)
 
-Item = TaskRunEvent | tuple[UUID, LogLine] | NewArtifact
+Item = TaskRunEvent | tuple[UUID, LogLine] | NewArtifact | NewResult
 Result = TypeVar("Result")
 
 FLUSH_SECONDS = 0.1
@@ -61,6 +62,7 @@ class DatabaseRecorder:
     ) -> None:
         self.run_id = run_id
         self.attempt = attempt
+        self.results = DatabaseResults(self)
         self._session = session
         self._on_abort = on_abort
         self._queue: deque[Item] = deque()
@@ -85,15 +87,18 @@ class DatabaseRecorder:
     def artifact(self, artifact: NewArtifact) -> None:
         self._put(artifact)
 
+    def result(self, result: NewResult) -> None:
+        self._put(result)
+
     def begin(self, new: NewFlowRun) -> FlowRunInfo:
         """Create a subflow's run. What is queued goes first: the subflow refers to its task run."""
-        return self._write(lambda tx: create_subflow_run(tx, self.run_id, new))
+        return self.flush_with(lambda tx: create_subflow_run(tx, self.run_id, new))
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
         if not keeps_lease(state):  # nothing can be written after it
-            verdict = self._write(lambda tx: self._propose(tx, run_id, state))
+            verdict = self.flush_with(lambda tx: self._propose(tx, run_id, state))
         else:
-            verdict = self._persistently(lambda tx: self._propose(tx, run_id, state))
+            verdict = self.transact(lambda tx: self._propose(tx, run_id, state))
         if verdict.status is Status.ABORT:
             self._abort(Aborted(verdict.reason))
         return verdict
@@ -133,7 +138,7 @@ class DatabaseRecorder:
     def _write_loop(self) -> None:
         while self._wait_for_work():
             try:
-                self._write(lambda tx: None, most=BATCH_ITEMS)
+                self.flush_with(lambda tx: None, most=BATCH_ITEMS)
             except Aborted:
                 return
             except Exception:
@@ -150,7 +155,7 @@ class DatabaseRecorder:
             )
             return bool(self._queue) or not self._closed
 
-    def _write(self, also: Callable[[Transaction], Result], most: int | None = None) -> Result:
+    def flush_with(self, also: Callable[[Transaction], Result], most: int | None = None) -> Result:
         """Write what is queued (at most `most` items) and, in the same transaction, `also`."""
         with self._writing:
             items = self._take(most)
@@ -163,7 +168,7 @@ class DatabaseRecorder:
                 return also(tx)
 
             try:
-                result = self._persistently(work)
+                result = self.transact(work)
             except Aborted as aborted:
                 self._abort(aborted)
                 raise
@@ -171,6 +176,7 @@ class DatabaseRecorder:
                 self._put_back(items)
                 raise
             self._note_durable(len(items))
+            self.results.note_durable(batch.results)
         return result
 
     def _take(self, most: int | None) -> list[Item]:
@@ -191,7 +197,7 @@ class DatabaseRecorder:
                 self._hurry = False
             self._changed.notify_all()
 
-    def _persistently(self, work: Callable[[Transaction], Result]) -> Result:
+    def transact(self, work: Callable[[Transaction], Result]) -> Result:
         """Do `work` in a transaction, again and again while PostgreSQL is away.
 
         Repeating is safe even when a commit was done and only its answer got lost.
@@ -240,6 +246,8 @@ def _batch_of(items: list[Item]) -> Batch:
             batch.events.append(item)
         elif isinstance(item, NewArtifact):
             batch.artifacts.append(item)
+        elif isinstance(item, NewResult):
+            batch.results.append(item)
         else:
             batch.logs.append(item)
     return batch

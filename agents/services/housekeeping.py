@@ -1,4 +1,4 @@
-"""Housekeeping: log partitions ahead, rows of agents and schedulers that are gone."""
+"""Housekeeping: log partitions ahead, expired results, rows of agents and schedulers that are gone."""
 
 from datetime import datetime, timedelta
 
@@ -8,6 +8,7 @@ from agents.models import Agent, ServiceStatus
 from agents.services.database import alone
 from runs.models import FlowRun
 from runs.partitions import ensure_partitions
+from runs.results import remove_expired_results
 
 # An agent that executed runs is named on their pages, and stays as long as they do.
 KEEP_IDLE_AGENTS = timedelta(days=1)
@@ -23,6 +24,7 @@ def keep_house(now: datetime) -> None:
     with alone("stale-rows") as mine:
         if mine:
             remove_stale_rows(now)
+            remove_expired_results(now)
 
 
 def remove_stale_rows(now: datetime) -> None:

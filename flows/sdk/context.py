@@ -62,6 +62,16 @@ class TaskRunContext:
     flow: FlowRunContext | None
     run_count: int = 0
 
+    @property
+    def task_run(self) -> "TaskRunContext":
+        """The context itself, so that functions written as `context.task_run.name` find what they ask for."""
+        return self
+
+    @property
+    def flow_run_id(self) -> UUID | None:
+        """The surrounding flow run; None outside flows."""
+        return self.flow.run.id if self.flow else None
+
 
 current_flow: ContextVar[FlowRunContext | None] = ContextVar("current_flow", default=None)
 current_task: ContextVar[TaskRunContext | None] = ContextVar("current_task", default=None)

@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
@@ -12,8 +13,10 @@ from flows.sdk.hooks import H, Hook, checked_hooks
 from flows.sdk.names import RunName, checked_run_name
 from flows.sdk.outcome import returned
 from flows.sdk.parameters import Parameters
+from flows.sdk.result_options import checked_results
 from flows.sdk.retries import checked_delays, checked_retries
 from flows.sdk.runners import ThreadPoolTaskRunner
+from flows.sdk.serializers import Serializer
 from flows.sdk.steps import drive, drive_async
 from flows.sdk.subflows import called
 from flows.sdk.timeouts import checked_timeout
@@ -47,6 +50,9 @@ class Flow(Generic[P, R]):
         on_failure: Iterable[Hook] | None = None,
         on_cancellation: Iterable[Hook] | None = None,
         on_crashed: Iterable[Hook] | None = None,
+        persist_result: bool | None = None,
+        result_storage: str | Path | None = None,
+        result_serializer: Serializer | str | None = None,
     ) -> None:
         self._descriptor = fn
         self._read(options.checked_function(fn, "flow"))
@@ -73,6 +79,10 @@ class Flow(Generic[P, R]):
         self.on_failure_hooks = checked_hooks(on_failure, "on_failure", "flow")
         self.on_cancellation_hooks = checked_hooks(on_cancellation, "on_cancellation", "flow")
         self.on_crashed_hooks = checked_hooks(on_crashed, "on_crashed", "flow")
+        checked_results(result_storage, result_serializer)
+        self.persist_result = persist_result
+        self.result_storage = result_storage
+        self.result_serializer = result_serializer
         if log_prints:
             logs.capture_prints()
 
@@ -201,6 +211,9 @@ def flow(
     on_failure: Iterable[Hook] | None = None,
     on_cancellation: Iterable[Hook] | None = None,
     on_crashed: Iterable[Hook] | None = None,
+    persist_result: bool | None = None,
+    result_storage: str | Path | None = None,
+    result_serializer: Serializer | str | None = None,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 
 
@@ -226,6 +239,7 @@ def flow(fn: Any = None, /, **options: Any) -> Any:
         Default: PORTAL_LOGGING_LOG_PRINTS, else no.
     on_running, on_completion, on_failure, on_cancellation, on_crashed: functions to call with
         (flow, flow_run, state); see the decorators of the same names.
+    persist_result, result_storage, result_serializer: for its tasks, where they do not say otherwise.
 
     Raises ValueError for a number that is negative, and TypeError for an option of a wrong kind.
     """

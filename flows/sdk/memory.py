@@ -13,6 +13,7 @@ from flows.sdk.recorder import (
     TaskRunEvent,
     Verdict,
 )
+from flows.sdk.results import MemoryResults
 from flows.sdk.states import State
 
 
@@ -20,9 +21,11 @@ class MemoryRecorder:
     """Keeps what it is told, and accepts every state.
 
     `limit` bounds each list (the oldest entries go first); None keeps all, 0 keeps nothing.
+    `results` keeps the results of tasks; default: a memory of its own.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, results: MemoryResults | None = None) -> None:
+        self.results = results or MemoryResults()
         self.flow_runs: deque[NewFlowRun] = deque(maxlen=limit)
         self.flow_states: deque[tuple[UUID, State]] = deque(maxlen=limit)
         self.task_events: deque[TaskRunEvent] = deque(maxlen=limit)

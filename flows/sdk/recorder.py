@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from flows.sdk.states import State
+
+if TYPE_CHECKING:
+    from flows.sdk.results import ResultKeeper
 
 
 class Status(str, Enum):
@@ -121,6 +124,11 @@ class Recorder(Protocol):
     `transition` and `begin` are synchronous and orchestrated; `task_event`, `log` and `artifact`
     are queued and leave in batches, in order. The queue is bounded: when it is full, they block.
     """
+
+    @property
+    def results(self) -> "ResultKeeper":
+        """Where the results of tasks are kept."""
+        ...
 
     def begin(self, new: NewFlowRun) -> FlowRunInfo:
         """Create the run, in state PENDING, together with everything queued before it.

@@ -30,6 +30,10 @@ class Replay:
     ) -> None:
         self._finished[key] = _Finished(args, kwargs, state)
 
+    def forget(self, key: tuple[str, str]) -> None:
+        """The call was undone."""
+        self._finished.pop(key, None)
+
     def find(self, key: tuple[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> State | None:
         """The completed state of the same call in an earlier try, if there is one."""
         finished = self._finished.get(key)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
+from flows.sdk.caching import replay_scope
 from flows.sdk.context import (
     FlowRunContext,
     current_flow,
@@ -21,6 +22,7 @@ from flows.sdk.memory import MemoryRecorder
 from flows.sdk.options import key_of
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
+from flows.sdk.results import process_results
 from flows.sdk.states import Failed, Pending, Running, State
 from flows.sdk.steps import Steps, Wait
 from flows.sdk.task_engine import edges
@@ -41,7 +43,7 @@ def called(
     recorder = current_recorder.get()
     if recorder is None:
         logs.log_to_stderr()
-        recorder = MemoryRecorder(limit=0)  # nobody will ask what happened
+        recorder = MemoryRecorder(limit=0, results=process_results)  # nobody will ask what happened
     return (yield from _engine(flow, values, recorder).steps())
 
 
@@ -69,9 +71,12 @@ def _as_subflow(
     except Exception as error:
         stand_in.enter(Failed(message=f"The subflow could not begin: {error}", data=error))
         raise
+    scope = replay_scope.get() or str(parent.run.id)
+    token = replay_scope.set(f"{scope}/{stand_in.task_key}-{stand_in.dynamic_key}")
     try:
         return (yield from engine.steps())
     finally:
+        replay_scope.reset(token)
         if engine.state is not None and engine.state.is_terminal():
             stand_in.enter(engine.state.anew())
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
+from flows.sdk.caching import kept
 from flows.sdk.context import TaskRunContext, current_flow, current_tags, current_task, merge_tags
 from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
@@ -57,7 +58,7 @@ class TaskCall:
         context = TaskRunContext(self.task, self.run.id, self.run.name, self.run.tags, self.run.flow)
         token = current_task.set(context)
         try:
-            return (yield from self._tries(context))
+            return (yield from kept(self, context))
         except (Aborted, RunReleased):
             raise
         except STOPS as signal:
@@ -76,7 +77,8 @@ class TaskCall:
         self.args = [resolved(value) for value in self.args]
         self.kwargs = {name: resolved(value) for name, value in self.kwargs.items()}
 
-    def _tries(self, context: TaskRunContext) -> Steps[State]:
+    def tries(self, context: TaskRunContext, cached: State | None) -> Steps[State]:
+        """All tries, to the final state; `cached` is the outcome, if it is known already."""
         run, task = self.run, self.task
         if unnamed := self._name(context):
             return run.enter(unnamed)
@@ -85,7 +87,7 @@ class TaskCall:
             context.run_count = run.run_count
             if task.on_running_hooks:
                 yield from run_hooks(task.on_running_hooks, task, run, run.state, logs.task_logger(context))
-            outcome = self._replayed() or (yield from self._try(context))
+            outcome = cached or self._replayed() or (yield from self._try(context))
             delay = self._after_failure(context, outcome) if outcome.is_failed() else None
             if delay is None:
                 return (yield from self._end(context, outcome))
@@ -152,7 +154,7 @@ class TaskCall:
         run.enter(outcome)
         replay = run.flow.replay if run.flow and not task.is_generator else None
         if replay is not None and outcome.is_completed():
-            replay.remember(run.key, self._inputs(), self.kwargs, outcome)
+            replay.remember(run.key, self.inputs(), self.kwargs, outcome)
         hooks = task.on_completion_hooks if outcome.is_completed() else task.on_failure_hooks
         if hooks and (outcome.is_completed() or outcome.is_failed()):
             yield from run_hooks(hooks, task, run, outcome, logs.task_logger(context))
@@ -163,10 +165,10 @@ class TaskCall:
         flow = self.run.flow
         if flow is None or flow.replay is None or flow.run_count < 2:
             return None
-        found = flow.replay.find(self.run.key, self._inputs(), self.kwargs)
+        found = flow.replay.find(self.run.key, self.inputs(), self.kwargs)
         return Completed(name="Cached", data=found.data) if found else None
 
-    def _inputs(self) -> tuple[Any, ...]:
+    def inputs(self) -> tuple[Any, ...]:
         """The positional arguments; those of a method begin with what it is bound to."""
         return (getattr(self.task.fn, "__self__", None), *self.args)
 

@@ -83,6 +83,14 @@ class TaskRun:
         if self.flow is not None:
             self.flow.open.discard(self)
 
+    def roll_back(self) -> State:
+        """What the task did was undone: the one change of a run that is over. No retry takes its result."""
+        if self.flow is not None and self.flow.replay is not None:
+            self.flow.replay.forget(self.key)
+        self._over = False
+        message = "Task rolled back as part of transaction"
+        return self.enter(State(StateType.COMPLETED, name="RolledBack", message=message))
+
     def ended_by(self, error: BaseException) -> State:
         """The final state, for a caller that cannot let `error` pass. Reports nothing."""
         if isinstance(self.state.data, BaseException):

@@ -3,17 +3,23 @@
 import copy
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import timedelta
 from functools import update_wrapper
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
+from flows.sdk.base_transaction import TransactionHook
+from flows.sdk.cache_policies import CacheKeyFn, CachePolicy
 from flows.sdk.context import FlowRunContext, current_flow
 from flows.sdk.futures import FutureList, TaskFuture
 from flows.sdk.generators import stream, stream_async
 from flows.sdk.hooks import H, Hook, checked_hooks
 from flows.sdk.inputs import Unmapped, resolved
 from flows.sdk.names import RunName, checked_run_name
+from flows.sdk.result_options import checked_caching, checked_results, checked_transaction_hooks
 from flows.sdk.retries import Delays, RetryCondition, checked_delays, checked_jitter, checked_retries
+from flows.sdk.serializers import Serializer
 from flows.sdk.states import State
 from flows.sdk.steps import drive, drive_async, run_coroutine
 from flows.sdk.task_engine import TaskCall
@@ -22,6 +28,7 @@ from flows.sdk.timeouts import checked_timeout
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+TH = TypeVar("TH", bound=TransactionHook)
 
 
 class Task(Generic[P, R]):
@@ -45,6 +52,16 @@ class Task(Generic[P, R]):
         on_running: Iterable[Hook] | None = None,
         on_completion: Iterable[Hook] | None = None,
         on_failure: Iterable[Hook] | None = None,
+        cache_policy: CachePolicy | None = None,
+        cache_key_fn: CacheKeyFn | None = None,
+        cache_expiration: timedelta | None = None,
+        refresh_cache: bool | None = None,
+        persist_result: bool | None = None,
+        result_storage: str | Path | None = None,
+        result_storage_key: str | None = None,
+        result_serializer: Serializer | str | None = None,
+        on_commit: Iterable[TransactionHook] | None = None,
+        on_rollback: Iterable[TransactionHook] | None = None,
     ) -> None:
         self._descriptor = fn
         self._read(options.checked_function(fn, "task"))
@@ -68,6 +85,18 @@ class Task(Generic[P, R]):
         self.on_running_hooks = checked_hooks(on_running, "on_running", "task")
         self.on_completion_hooks = checked_hooks(on_completion, "on_completion", "task")
         self.on_failure_hooks = checked_hooks(on_failure, "on_failure", "task")
+        checked_caching(cache_policy, cache_key_fn, cache_expiration)
+        checked_results(result_storage, result_serializer)
+        self.cache_policy = cache_policy
+        self.cache_key_fn = cache_key_fn
+        self.cache_expiration = cache_expiration
+        self.refresh_cache = refresh_cache
+        self.persist_result = persist_result
+        self.result_storage = result_storage
+        self.result_storage_key = result_storage_key
+        self.result_serializer = result_serializer
+        self.on_commit_hooks = checked_transaction_hooks(on_commit, "on_commit")
+        self.on_rollback_hooks = checked_transaction_hooks(on_rollback, "on_rollback")
         if log_prints:
             logs.capture_prints()
 
@@ -101,6 +130,16 @@ class Task(Generic[P, R]):
         method._descriptor = fn
         method._read(fn)
         return method
+
+    def on_commit(self, fn: TH) -> TH:
+        """Decorator: call `fn(transaction)` when the transaction that this task ran in commits."""
+        self.on_commit_hooks.append(fn)
+        return fn
+
+    def on_rollback(self, fn: TH) -> TH:
+        """Decorator: call `fn(transaction)` when the transaction that this task ran in rolls back."""
+        self.on_rollback_hooks.append(fn)
+        return fn
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the task here and return its result (a coroutine or generator, if the function is one).
@@ -272,6 +311,16 @@ def task(
     on_running: Iterable[Hook] | None = None,
     on_completion: Iterable[Hook] | None = None,
     on_failure: Iterable[Hook] | None = None,
+    cache_policy: CachePolicy | None = None,
+    cache_key_fn: CacheKeyFn | None = None,
+    cache_expiration: timedelta | None = None,
+    refresh_cache: bool | None = None,
+    persist_result: bool | None = None,
+    result_storage: str | Path | None = None,
+    result_storage_key: str | None = None,
+    result_serializer: Serializer | str | None = None,
+    on_commit: Iterable[TransactionHook] | None = None,
+    on_rollback: Iterable[TransactionHook] | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -294,6 +343,17 @@ def task(fn: Any = None, /, **options: Any) -> Any:
     log_prints: write what `print` shows to the run's log; None: as the flow does.
     on_running, on_completion, on_failure: functions to call with (task, task_run, state); see the
         decorators of the same names.
+    cache_policy: what must be equal for calls to share a result, such as `INPUTS + TASK_SOURCE`; None: with
+        `persist_result=True`, `DEFAULT` (inputs, code, flow run); else only retries of the flow reuse them.
+    cache_key_fn: function of context and parameters that returns the cache key; goes before `cache_policy`.
+    cache_expiration: how long a result may be reused (timedelta); None: for ever.
+    refresh_cache: True computes anew and replaces what is kept; None: as `PORTAL_TASKS_REFRESH_CACHE` says.
+    persist_result: keep results; None: as the flow, else as `PORTAL_RESULTS_PERSIST_BY_DEFAULT` says, else
+        agents keep them for retries.
+    result_storage: folder or URL (s3://..., by fsspec) for results; None: as the flow, else with the run.
+    result_storage_key: template such as "{parameters[day]}.pickle" that is the cache key and the file's name.
+    result_serializer: "pickle" (default), "json", "compressed/pickle", "compressed/json", or one of your own.
+    on_commit, on_rollback: functions to call with the transaction when it commits or rolls back.
 
     Raises ValueError for a number that is negative, and TypeError for an option of a wrong kind.
     """

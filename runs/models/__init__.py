@@ -1,6 +1,16 @@
 from runs.models.artifact import Artifact
 from runs.models.flow_run import FlowRun, FlowRunState
 from runs.models.log import Log
+from runs.models.result import Result, ResultLock
 from runs.models.task_run import TaskRun, TaskRunState
 
-__all__ = ["Artifact", "FlowRun", "FlowRunState", "Log", "TaskRun", "TaskRunState"]
+__all__ = [
+    "Artifact",
+    "FlowRun",
+    "FlowRunState",
+    "Log",
+    "Result",
+    "ResultLock",
+    "TaskRun",
+    "TaskRunState",
+]

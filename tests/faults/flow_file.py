@@ -9,7 +9,8 @@ import threading
 import time
 from pathlib import Path
 
-from flows import flow, get_run_logger, task
+from flows import flow, get_run_logger, task, unmapped
+from flows.cache_policies import TASK_SOURCE
 from flows.sdk.states import State
 
 
@@ -147,3 +148,36 @@ def busy(folder: str) -> None:
     _started(folder)
     while True:
         child()
+
+
+@task(cache_policy=TASK_SOURCE)
+def compute_once(folder: str) -> str:
+    """Leaves one line per execution, and runs until the file `go` appears."""
+    with Path(folder, "executions").open("a") as lines:
+        lines.write("once\n")
+    while not Path(folder, "go").exists():
+        time.sleep(0.02)
+    return "computed"
+
+
+@flow
+def shares(folder: str) -> str:
+    _started(folder)
+    return compute_once(folder)
+
+
+@task
+def note(folder: str, step: int) -> int:
+    with Path(folder, "steps").open("a") as lines:
+        lines.write(f"{step}\n")
+    return step
+
+
+@flow(crash_retries=1)
+def resumes(folder: str) -> list[int]:
+    """Is killed after its second step, the first time."""
+    done = note.map(unmapped(folder), [1, 2]).result()
+    path = _started(folder)
+    while not (path / "go").exists():
+        time.sleep(0.02)
+    return [*done, note(folder, 3)]

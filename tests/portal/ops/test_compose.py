@@ -56,6 +56,14 @@ def test_the_customers_names_are_read() -> None:
     assert server["ports"] == ["4300:4200"]
 
 
+def test_agents_share_a_folder_for_large_results_and_the_scheduler_cleans_it() -> None:
+    services = compose(SECRETS)
+
+    for name in ("agent", "scheduler"):
+        assert services[name]["environment"]["PORTAL_RESULT_STORAGE"] == "/results"
+        assert "results:/results" in services[name]["volumes"]
+
+
 def test_it_stands_on_the_customers_postgresql() -> None:
     assert compose(SECRETS)["postgres"]["image"] == "postgres:16-alpine"
 

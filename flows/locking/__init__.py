@@ -1,0 +1,1 @@
+"""Locks on cache keys, for `CachePolicy.configure(lock_manager=...)`."""

@@ -1,0 +1,225 @@
+"""Results of an agent's runs: small ones in PostgreSQL, large ones in files, all of them signed.
+
+What is put waits with the task states of the recorder, and becomes durable with them.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+
+from flows.sdk import storage
+from flows.sdk.ids import uuid7
+from flows.sdk.recorder import Aborted
+from flows.sdk.signing import Signer
+from runs.models import Result
+from runs.session import Transaction
+
+logger = logging.getLogger(__name__)
+
+MOST_BYTES_IN_A_ROW = 512 * 1024
+MOST_BYTES_QUEUED = 16 * 1024 * 1024
+
+WORKSPACE = "SELECT workspace_id FROM runs_flowrun WHERE id = %s"
+
+KEYS_OF_RUN = "SELECT digest FROM runs_result WHERE flow_run_id = %s"
+
+GET = """
+SELECT data, url FROM runs_result
+WHERE workspace_id = %s AND digest = %s AND (expires IS NULL OR expires > now())
+"""
+
+PUT = """
+INSERT INTO runs_result AS r (id, workspace_id, flow_run_id, digest, key, data, url, expires, created)
+SELECT n.id, %s, n.flow_run_id, n.digest, n.key, n.data, n.url, n.expires, now()
+FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::timestamptz[])
+    AS n(id, flow_run_id, digest, key, data, url, expires)
+ON CONFLICT (workspace_id, digest) DO UPDATE SET
+    flow_run_id = excluded.flow_run_id, data = excluded.data, url = excluded.url, expires = excluded.expires,
+    created = excluded.created
+"""
+
+# The lease of a lock is that of its run: an attempt that nobody renews any more holds nothing.
+LOCK = """
+INSERT INTO runs_resultlock AS l (id, workspace_id, flow_run_id, attempt, digest, holder, created)
+SELECT %s, workspace_id, id, attempt, %s, %s, now() FROM runs_flowrun WHERE id = %s AND attempt = %s
+ON CONFLICT (workspace_id, digest) DO UPDATE SET
+    flow_run_id = excluded.flow_run_id, attempt = excluded.attempt, holder = excluded.holder, created = now()
+WHERE l.holder = excluded.holder OR NOT EXISTS (
+    SELECT FROM runs_flowrun r
+    WHERE r.id = l.flow_run_id AND r.attempt = l.attempt AND r.lease_expires IS NOT NULL)
+RETURNING 1
+"""
+
+UNLOCK = "DELETE FROM runs_resultlock WHERE flow_run_id = %s AND digest = %s AND holder = %s"
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class NewResult:
+    """A result on its way to its row."""
+
+    digest: str
+    key: str
+    data: bytes
+    url: str
+    expires: datetime | None
+    flow_run_id: UUID | None
+    id: UUID = field(default_factory=uuid7)
+
+
+class Writer(Protocol):
+    """What results need of the recorder that they belong to."""
+
+    run_id: UUID
+    attempt: int
+
+    def result(self, result: NewResult) -> None:
+        """Queue a result."""
+        ...
+
+    def flush(self) -> None: ...
+
+    def transact(self, work: Callable[[Transaction], Answer]) -> Answer:
+        """Do `work` in a transaction, again and again while PostgreSQL is away."""
+        ...
+
+    def flush_with(self, also: Callable[[Transaction], Answer]) -> Answer:
+        """As `transact`, in one transaction with all that is queued."""
+        ...
+
+
+class DatabaseResults:
+    """The results of one attempt of a run and its subflows. What waits in the queue is found, too."""
+
+    durable = True
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._queued: dict[str, NewResult] = {}
+        self._queued_bytes = 0
+        self._changing = threading.Lock()
+        self._keys_of_run: set[str] | None = None
+        self._workspace_id: UUID | None = None
+        self._signer: Signer | None = None
+        self.locks = DatabaseLocks(writer)
+
+    @property
+    def signer(self) -> Signer:
+        if self._signer is None:
+            self._signer = Signer(settings.PORTAL_RESULT_KEYS, str(self._workspace()))
+        return self._signer
+
+    def get(self, key: str, of_run: bool) -> bytes | None:
+        digest = digest_of(key)
+        if queued := self._queued.get(digest):
+            return queued.data or storage.read(queued.url)
+        if of_run and digest not in self._known():
+            return None
+        rows = self._writer.transact(lambda tx: tx.execute(GET, [self._workspace(tx), digest]))
+        if not rows:
+            return None
+        data, url = rows[0]
+        return bytes(data) or storage.read(url)
+
+    def put(self, key: str, signed: bytes, expires: datetime | None, of_run: bool) -> None:
+        digest, url = digest_of(key), ""
+        if len(signed) > MOST_BYTES_IN_A_ROW:
+            url = storage.address(f"{settings.PORTAL_RESULT_STORAGE}/{self._workspace()}", digest)
+            storage.write(url, signed)
+            signed = b""
+        run_id = self._writer.run_id if of_run else None
+        new = NewResult(digest, _shown(key), signed, url, expires, run_id)
+        if of_run:
+            self._known().add(digest)
+        with self._changing:
+            self._queued[digest] = new
+            self._queued_bytes += len(signed)
+            is_much = self._queued_bytes > MOST_BYTES_QUEUED
+        self._writer.result(new)
+        if is_much:
+            self._writer.flush()
+
+    def note_durable(self, results: Sequence[NewResult]) -> None:
+        """These are in their rows now, and need not be remembered."""
+        with self._changing:
+            for result in results:
+                self._queued_bytes -= len(result.data)
+                if self._queued.get(result.digest) is result:
+                    del self._queued[result.digest]
+
+    def _known(self) -> set[str]:
+        """Keys of this run alone: a run in its first try is spared a question for each call."""
+        if self._keys_of_run is None:
+            rows = self._writer.transact(lambda tx: tx.execute(KEYS_OF_RUN, [self._writer.run_id]))
+            with self._changing:
+                if self._keys_of_run is None:  # else another thread was faster, and has added to it since
+                    self._keys_of_run = {row[0] for row in rows}
+        return self._keys_of_run
+
+    def _workspace(self, tx: Transaction | None = None) -> UUID:
+        if self._workspace_id is None:
+            if tx is None:
+                return self._writer.transact(self._workspace)
+            rows = tx.execute(WORKSPACE, [self._writer.run_id])
+            if not rows:
+                raise Aborted(f"there is no flow run {self._writer.run_id}")
+            self._workspace_id = rows[0][0]
+        return self._workspace_id
+
+
+class DatabaseLocks:
+    """Locks that last as long as the attempt which took them holds its run."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def acquire_lock(
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
+    ) -> bool:
+        """Take the lock if it is free; return whether it is held now."""
+        run = self._writer.run_id, self._writer.attempt
+        return bool(
+            self._writer.transact(lambda tx: tx.execute(LOCK, [uuid7(), digest_of(key), holder, *run]))
+        )
+
+    def release_lock(self, key: str, holder: str) -> None:
+        """Let go in the transaction that makes the result durable: who takes the lock next finds it."""
+        self._writer.flush_with(lambda tx: tx.execute(UNLOCK, [self._writer.run_id, digest_of(key), holder]))
+
+
+def insert_results(tx: Transaction, workspace_id: UUID, results: Sequence[NewResult]) -> None:
+    """Write results; of several with one key, the last. In key order, so that none wait in a circle."""
+    last = {result.digest: result for result in results}
+    rows = [last[digest] for digest in sorted(last)]
+    columns = ("id", "flow_run_id", "digest", "key", "data", "url", "expires")
+    tx.execute(PUT, [workspace_id, *([getattr(row, column) for row in rows] for column in columns)])
+
+
+def remove_expired_results(now: datetime) -> int:
+    """Delete what nobody may use any more, with its files; return how many."""
+    expired = Result.objects.filter(expires__lte=now)
+    for url in expired.exclude(url="").values_list("url", flat=True):
+        try:
+            storage.remove(url)
+        except OSError as error:
+            logger.warning("The expired result at %s could not be removed: %s", url, error)
+    removed, _ = expired.delete()
+    return removed
+
+
+def digest_of(key: str) -> str:
+    """What stands for a key in the database: keys may be of any length, with any characters."""
+    return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _shown(key: str) -> str:
+    start = key[:200]
+    return start if start.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in start)
