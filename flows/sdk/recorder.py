@@ -55,7 +55,7 @@ class NewFlowRun:
 
 @dataclass(frozen=True, slots=True)
 class FlowRunInfo:
-    """What a running flow knows about itself."""
+    """What a running flow knows about itself. `run_count` counts the tries before this one."""
 
     id: UUID
     name: str
@@ -69,6 +69,11 @@ class FlowRunInfo:
     deployment_name: str | None = None
     scheduled_start_time: datetime | None = None
     root_run_id: UUID | None = None
+    parent_run_id: UUID | None = None
+    deployment_version: str | None = None
+    deployment_parameters: Mapping[str, Any] = field(default_factory=dict)
+    work_queue_name: str | None = None
+    work_pool_name: str | None = None
 
 
 @dataclass(slots=True)
