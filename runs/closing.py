@@ -52,11 +52,13 @@ FROM done d JOIN closed c ON c.task_run_id = d.id
 ENDED_FROM_OUTSIDE = frozenset({StateType.CRASHED, StateType.CANCELLED})
 
 
-def close_open_parts(tx: Transaction, run_id: UUID, state: State) -> None:
+def close_open_parts(
+    tx: Transaction, run_id: UUID, state: State, because: str = "Its flow run ended."
+) -> None:
     """End the open subflows and task runs of a run that has just crashed or been cancelled."""
     if state.type not in ENDED_FROM_OUTSIDE:
         return
-    ending = [state.type.value, state.name, "Its flow run ended.", state.timestamp]
+    ending = [state.type.value, state.name, because, state.timestamp]
     subflows = [row[0] for row in tx.execute(OPEN_SUBFLOWS, [run_id])]
     if subflows:
         ids = [uuid7() for _ in subflows]

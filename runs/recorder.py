@@ -6,13 +6,10 @@ states are written by the caller's thread, a terminal one together with all that
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
-
-import psycopg
 
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import (
@@ -28,7 +25,7 @@ from flows.sdk.recorder import (
 from flows.sdk.states import State
 from runs import announce
 from runs.batch import Batch, Written, record_batch
-from runs.session import PsycopgSession, Transaction
+from runs.session import PsycopgSession, Transaction, persistently
 from runs.subflow import create_subflow_run
 from runs.transition import keeps_lease, transition_in
 
@@ -40,8 +37,6 @@ Result = TypeVar("Result")
 FLUSH_SECONDS = 0.1
 BATCH_ITEMS = 1_000
 MOST_QUEUED = 20_000
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 2.0
 
 
 class DatabaseRecorder:
@@ -93,7 +88,7 @@ class DatabaseRecorder:
         if not keeps_lease(state):  # nothing can be written after it
             verdict = self._write(lambda tx: self._propose(tx, run_id, state))
         else:
-            verdict = self._persistently(lambda tx: self._propose(tx, run_id, state))
+            verdict = persistently(self._session, lambda tx: self._propose(tx, run_id, state))
         if verdict.status is Status.ABORT:
             self._abort(Aborted(verdict.reason))
         return verdict
@@ -163,7 +158,7 @@ class DatabaseRecorder:
                 return also(tx)
 
             try:
-                result = self._persistently(work)
+                result = persistently(self._session, work)
             except Aborted as aborted:
                 self._abort(aborted)
                 raise
@@ -190,21 +185,6 @@ class DatabaseRecorder:
             if self._durable >= self._queued:
                 self._hurry = False
             self._changed.notify_all()
-
-    def _persistently(self, work: Callable[[Transaction], Result]) -> Result:
-        """Do `work` in a transaction, again and again while PostgreSQL is away.
-
-        Repeating is safe even when a commit was done and only its answer got lost.
-        """
-        delay = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                with self._session.transaction() as tx:
-                    return work(tx)
-            except psycopg.OperationalError as error:
-                logger.warning("PostgreSQL does not answer, trying again in %.1f s: %s", delay, error)
-                time.sleep(delay)
-                delay = min(delay * 2, LAST_RETRY_SECONDS)
 
     def _propose(self, tx: Transaction, run_id: UUID, state: State) -> Verdict:
         return transition_in(tx, run_id, state, attempt=self.attempt)

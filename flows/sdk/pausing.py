@@ -66,7 +66,9 @@ def suspend_flow_run(
     if flow_run_id is None or (context is not None and str(context.run.id) == str(flow_run_id)):
         return either(_suspend(wait_for_input, timeout, key))
     if wait_for_input is not None:
-        raise ValueError("Only the surrounding run can wait for input: leave flow_run_id or wait_for_input out.")
+        raise ValueError(
+            "Only the surrounding run can wait for input: leave flow_run_id or wait_for_input out."
+        )
     return either(_suspend_other(UUID(str(flow_run_id)), timeout, key))
 
 
@@ -94,8 +96,8 @@ def _suspend(kind: Any, timeout: float | None, key: str | None) -> Steps[Any]:
     context = _surrounding("suspended")
     if context.run.deployment_id is None or context.run.root_run_id is not None:
         raise RuntimeError(
-            f"Flow run {context.run.name!r} cannot be suspended, because no agent could take it up again: it is "
-            "not the root run of a deployment. Use pause_flow_run(), which keeps the process."
+            f"Flow run {context.run.name!r} cannot be suspended, because no agent could take it up again: it "
+            "is not the root run of a deployment. Use pause_flow_run(), which keeps the process."
         )
     question = _question(kind)
     state = Suspended(details=_details(context, "suspended", timeout, key, question))

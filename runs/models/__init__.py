@@ -1,6 +1,7 @@
 from runs.models.artifact import Artifact
 from runs.models.flow_run import FlowRun, FlowRunState
 from runs.models.log import Log
+from runs.models.run_input import RunInput
 from runs.models.task_run import TaskRun, TaskRunState
 
-__all__ = ["Artifact", "FlowRun", "FlowRunState", "Log", "TaskRun", "TaskRunState"]
+__all__ = ["Artifact", "FlowRun", "FlowRunState", "Log", "RunInput", "TaskRun", "TaskRunState"]
