@@ -1,6 +1,7 @@
 """Resuming a paused run: the answer and the new state commit together."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from flows.sdk.states import Running, Scheduled, State
 from runs.inputs import put_input
 from runs.pausing import Pause, pause_of
 from runs.session import Session, Transaction
-from runs.transition import current_state, transition_in
+from runs.transition import lock, transition_in
 
 
 def resume(
@@ -29,23 +30,23 @@ def resume_in(
     tx: Transaction, run_id: UUID, run_input: Mapping[str, Any] | None, actor: Mapping[str, str]
 ) -> Verdict:
     """`resume` within a transaction that the caller has open."""
-    before = current_state(tx, run_id)
+    run = lock(tx, run_id)
     pause = pause_of(tx, run_id)
-    if before is None or pause is None:
-        there = f"the run is {before.name}, not paused" if before else f"there is no flow run {run_id}"
+    if run is None or pause is None:
+        there = f"the run is {run.state_name}, not paused" if run else f"there is no flow run {run_id}"
         return Verdict(Status.ABORT, None, there)
     if wrong := pause.wrong(run_input or {}):
-        return Verdict(Status.REJECT, before, "the input does not fit: " + "; ".join(wrong))
-    verdict = transition_in(tx, run_id, _resumed(pause, actor))
+        return Verdict(Status.REJECT, run.state(), "the input does not fit: " + "; ".join(wrong))
+    verdict = transition_in(tx, run_id, _resumed(pause, actor, run.now))
     if verdict.status is Status.ACCEPT and "response" in pause.keys:
         sender = str(actor.get("display_value", ""))
         put_input(tx, run_id, SentInput(pause.keys["response"], dict(run_input or {}), sender))
     return verdict
 
 
-def _resumed(pause: Pause, actor: Mapping[str, str]) -> State:
+def _resumed(pause: Pause, actor: Mapping[str, str], now: datetime) -> State:
     details = {"resumed_by": dict(actor)}
     message = f"Resumed by {actor.get('display_value') or 'somebody'}."
     if pause.is_suspended:
-        return Scheduled(name="Resuming", message=message, details=details)
+        return Scheduled(now, name="Resuming", message=message, details=details)
     return Running(message=message, details=details)

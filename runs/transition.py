@@ -80,7 +80,7 @@ def transition_in(
     tx: Transaction, run_id: UUID, state: State, *, attempt: int | None = None, force: bool = False
 ) -> Verdict:
     """`transition` within a transaction that the caller has open, to commit more with it."""
-    run = _lock(tx, run_id)
+    run = lock(tx, run_id)
     if run is None:
         return Verdict(Status.ABORT, None, f"there is no flow run {run_id}")
     decision = (FORCED if force else ORCHESTRATION).decide(run, Proposal(state, attempt))
@@ -98,17 +98,12 @@ def transition_in(
     return _verdict(decision, last)
 
 
-def current_state(tx: Transaction, run_id: UUID) -> State | None:
-    """The state that holds now, and holds until the transaction ends; None if there is no such run."""
-    run = _lock(tx, run_id)
-    return run.state() if run else None
-
-
 def _verdict(decision: Decision, state: State) -> Verdict:
     return Verdict(decision.status, state, decision.reason, decision.delay_seconds)
 
 
-def _lock(tx: Transaction, run_id: UUID) -> Current | None:
+def lock(tx: Transaction, run_id: UUID) -> Current | None:
+    """The run as it is now, and stays until the transaction ends; None if there is no such run."""
     rows = tx.execute(LOCK, [run_id])
     if not rows:
         return None

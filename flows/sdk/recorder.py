@@ -109,7 +109,10 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class NewArtifact:
-    """A result for people to look at. `data` is JSON; a table is a list of row objects."""
+    """A result for people to look at. `data` is JSON; a table is a list of row objects.
+
+    The same id once more is an update, which keeps the key and the description unless it has its own.
+    """
 
     id: UUID
     flow_run_id: UUID
