@@ -48,8 +48,9 @@ def pause_columns(run: "Current", state: State) -> tuple[list[str], datetime | N
 
 def settle_pause(tx: Transaction, run_id: UUID, state: State) -> None:
     """Forget an answer to the same question from before a retry, and end what a suspended process leaves."""
-    if keys := state.details.get("run_input_keyset"):
-        forget_input(tx, run_id, keys["response"])
+    answer = (state.details.get("run_input_keyset") or {}).get("response")
+    if answer:
+        forget_input(tx, run_id, answer)
     if is_suspension(state):
         ended = Cancelled(timestamp=state.timestamp)
         close_open_parts(tx, run_id, ended, "Its flow run was suspended, and will call it again.")

@@ -1,13 +1,14 @@
 """Resuming a paused run: the answer and the new state commit together."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from flows.scoping import Actor
 from flows.sdk.backend import SentInput
 from flows.sdk.recorder import Status, Verdict
-from flows.sdk.states import Running, Scheduled, State
+from flows.sdk.states import Running, Scheduled, State, Suspended
 from runs.inputs import put_input
 from runs.pausing import Pause, pause_of
 from runs.session import Session, Transaction
@@ -42,6 +43,13 @@ def resume_in(
         sender = str(actor.get("display_value", ""))
         put_input(tx, run_id, SentInput(pause.keys["response"], dict(run_input or {}), sender))
     return verdict
+
+
+def suspended_by(actor: Actor, timeout: timedelta | None) -> State:
+    """A state for a run that `actor` suspends; after `timeout` it fails (None: never)."""
+    until = None if timeout is None else (datetime.now(UTC) + timeout).isoformat()
+    details = {"pause_key": str(uuid4()), "pause_timeout": until, "suspended_by": actor.as_json()}
+    return Suspended(message=f"Suspended by {actor.name}.", details=details)
 
 
 def _resumed(pause: Pause, actor: Mapping[str, str], now: datetime) -> State:

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from django.utils.encoding import force_bytes
 
 
 class UnreadableError(ValueError):
@@ -40,7 +41,7 @@ def _fernet(workspace_id: UUID) -> MultiFernet:
     return MultiFernet([Fernet(_derived(key, workspace_id)) for key in keys])
 
 
-def _derived(secret_key: str, workspace_id: UUID) -> bytes:
+def _derived(secret_key: str | bytes, workspace_id: UUID) -> bytes:
     info = b"portal blocks " + workspace_id.bytes
-    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(str(secret_key).encode())
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(force_bytes(secret_key))
     return base64.urlsafe_b64encode(key)

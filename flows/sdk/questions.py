@@ -20,4 +20,4 @@ class Question:
     def parse(self, answer: dict[str, Any]) -> Any:
         """Raises pydantic's ValidationError."""
         found = self._model.model_validate(answer)
-        return found if self._is_model else found.value
+        return found if self._is_model else dict(found)["value"]

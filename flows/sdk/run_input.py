@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, create_model
@@ -52,7 +52,7 @@ class RunInput(BaseModel):
         made = create_model(cls.__name__, __base__=cls, **fields)
         if description is not None:
             made._description = description
-        return cast(type[Self], made)
+        return made
 
     @classmethod
     def receive(

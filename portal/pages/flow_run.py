@@ -90,12 +90,11 @@ def _again(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
     if run.deployment is None:
         messages.error(request, "Its deployment is gone, so it cannot be run again.")
         return redirect(PAGE, run.id)
-    actor = actor_of(request)
     new = create_flow_run(
         run.deployment,
         parameters=run.parameters,
         tags=run.tags,
-        created_by={"type": "USER", "id": str(actor.user_id), "display_value": actor.name},
+        created_by=actor_of(request).as_json(),
     )
     return redirect(PAGE, new.id)
 
