@@ -2,6 +2,7 @@
 
 import re
 
+TYPE_OF_SECRETS = "secret"
 NAME_PATTERN = r"\A[a-z0-9]+(-[a-z0-9]+)*\Z"
 NAME_RULE = "Use lower-case letters, digits and single dashes between them."
 

@@ -10,7 +10,7 @@ import flows.sdk.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flows", "0002_default_workspace"),
+        ("flows", "0003_crash_retries"),
     ]
 
     operations = [

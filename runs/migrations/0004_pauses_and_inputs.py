@@ -10,8 +10,8 @@ import flows.sdk.ids
 class Migration(migrations.Migration):
     dependencies = [
         ("agents", "0003_service_status"),
-        ("flows", "0003_variables_and_blocks"),
-        ("runs", "0002_log_table"),
+        ("flows", "0004_variables_and_blocks"),
+        ("runs", "0003_crash_retries"),
     ]
 
     operations = [
