@@ -1,6 +1,6 @@
 """What the SDK raises."""
 
-from flows.sdk.backend import AlreadyThereError
+from flows.sdk.backend import AlreadyThereError, NoBackendError
 from flows.sdk.context import MissingContextError
 from flows.sdk.inputs import UpstreamTaskError
 from flows.sdk.parameters import ParameterTypeError
@@ -11,6 +11,7 @@ __all__ = [
     "AlreadyThereError",
     "FlowPauseTimeout",
     "MissingContextError",
+    "NoBackendError",
     "NotPausedError",
     "ParameterTypeError",
     "UnfinishedRun",

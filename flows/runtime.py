@@ -6,7 +6,7 @@ Outside runs every field is None (or empty), so that code works the same when it
 from datetime import datetime
 from typing import Any
 
-from flows.sdk.backend import current_backend
+from flows.sdk.backend import server_url
 from flows.sdk.context import FlowRunContext, current_flow, current_task
 from flows.sdk.recorder import FlowRunInfo
 
@@ -24,7 +24,7 @@ def _run() -> FlowRunInfo | None:
 
 def _address(*path: str | None) -> str | None:
     """An address on the server; None where there is no server, or a part of the path is missing."""
-    url = current_backend().url.rstrip("/")
+    url = server_url()
     return "/".join([url, *filter(None, path)]) if url and all(path) else None
 
 

@@ -4,6 +4,7 @@ The engine owns these ports. `flows.sdk.memory_backend` keeps everything in the 
 and writes PostgreSQL from inside an agent. All methods block, and may be called from any thread.
 """
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +32,10 @@ class StoredVariable:
     name: str
     value: Any
     tags: tuple[str, ...] = ()
+
+
+class NoBackendError(RuntimeError):
+    """There is a server, but no way from here to what is asked of it."""
 
 
 class AlreadyThereError(ValueError):
@@ -108,13 +113,29 @@ _current: ContextVar[Backend | None] = ContextVar("current_backend", default=Non
 
 
 def current_backend() -> Backend:
-    """The backend that surrounds the caller; this process's own memory where none does."""
-    backend = _current.get()
-    if backend is None:
-        from flows.sdk.memory_backend import IN_THIS_PROCESS
+    """The backend that surrounds the caller; this process's own memory where none does.
 
-        return IN_THIS_PROCESS
-    return backend
+    Raises NoBackendError with PORTAL_API_URL set outside agents: what is meant for that server must not get
+    lost in a memory that ends with the process.
+    """
+    backend = _current.get()
+    if backend is not None:
+        return backend
+    if url := os.environ.get("PORTAL_API_URL"):
+        raise NoBackendError(
+            f"Pauses, inputs, variables and blocks of {url} are there for runs of its agents: deploy the flow, "
+            "or unset PORTAL_API_URL to keep them in this process."
+        )
+    from flows.sdk.memory_backend import IN_THIS_PROCESS
+
+    return IN_THIS_PROCESS
+
+
+def server_url() -> str:
+    """Where people find the surrounding server in a browser; "" if there is none."""
+    backend = _current.get()
+    url = backend.url if backend else os.environ.get("PORTAL_API_URL", "").rstrip("/").removesuffix("/api")
+    return url.rstrip("/")
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextvars import Context
 
 import pytest
 from pydantic import BaseModel, SecretStr
 
 from flows import flow
 from flows.blocks import Block, Secret
-from flows.exceptions import AlreadyThereError
+from flows.exceptions import AlreadyThereError, NoBackendError
 from flows.sdk.backend import Backend, backed_by
 from flows.sdk.memory_backend import memory_backend
 from flows.variables import Variable
@@ -71,6 +72,16 @@ def test_a_variable_is_unset() -> None:
 def test_what_cannot_be_stored_is_refused(name: str, value: object, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         Variable.set(name, value)
+
+
+def test_what_is_meant_for_a_server_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_API_URL", "http://localhost:4200/api")
+
+    def outside() -> None:
+        with pytest.raises(NoBackendError, match="deploy the flow"):
+            Variable.set("limit", 1)
+
+    Context().run(outside)
 
 
 def test_async_flows_await_variables() -> None:
