@@ -208,7 +208,7 @@ def _paused(run: FlowRun) -> Reason:
     text = f"It is {run.state_name.lower()} until somebody {'answers it' if asks else 'resumes it'}"
     text += f", and fails at {_moment(run.pause_expires)}." if run.pause_expires else "."
     fix = "Fill in the form on its page, or send its input to the API." if asks else "Resume the run."
-    return _reason("paused", text, _link("flow_run", run.id), since=run.state_timestamp, fix=fix)
+    return _reason("paused", text, since=run.state_timestamp, fix=fix)
 
 
 def _starting_now(run: FlowRun) -> Reason:

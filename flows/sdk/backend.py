@@ -123,8 +123,8 @@ def current_backend() -> Backend:
         return backend
     if url := os.environ.get("PORTAL_API_URL"):
         raise NoBackendError(
-            f"Pauses, inputs, variables and blocks of {url} are there for runs of its agents: deploy the flow, "
-            "or unset PORTAL_API_URL to keep them in this process."
+            f"Pauses, inputs, variables and blocks of {url} are there for runs of its agents: deploy the "
+            "flow, or unset PORTAL_API_URL to keep them in this process."
         )
     from flows.sdk.memory_backend import IN_THIS_PROCESS
 
