@@ -1,5 +1,6 @@
 """Flows that wait for people. Each appends what it does to `<folder>/done`."""
 
+import time
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -51,6 +52,22 @@ def leave(folder: str) -> None:
     prepare.submit(folder)
     answer = suspend_flow_run(wait_for_input=Approval, timeout=60)
     done(folder, f"approved={answer.approved}")
+
+
+@flow
+def busy(folder: str) -> None:
+    """Works until the file `go` appears."""
+    done(folder, "began")
+    while not Path(folder, "go").exists():
+        time.sleep(0.02)
+
+
+@flow
+async def release_async(folder: str) -> None:
+    done(folder, f"approved={(await pause_flow_run(wait_for_input=Approval, timeout=60)).approved}")
+    await suspend_flow_run(timeout=60)
+    await Variable.aset("released", True, overwrite=True)
+    done(folder, f"released={await Variable.get('released')}")
 
 
 @flow

@@ -3,11 +3,15 @@
 import pytest
 
 from agents.claim import Lease, look
+from flows.scoping import Actor
 from flows.sdk.states import Cancelling
 from runs.models import Artifact, FlowRunState, TaskRun
+from runs.resume import suspended_by
 from runs.session import DjangoSession
 from runs.transition import transition
+from tests.faults.conftest import is_alive
 from tests.people.conftest import Stage
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -42,6 +46,34 @@ def test_a_suspended_run_needs_no_agent_and_goes_on_in_another_process(stage: St
     assert list(names) == [
         "Scheduled", "Pending", "Running", "Suspended", "Resuming", "Pending", "Running", "Completed",
     ]  # fmt: skip
+
+
+def test_a_busy_run_is_suspended_by_somebody_and_its_process_ends(stage: Stage) -> None:
+    stage.agent()
+    run = stage.reached(stage.create("busy"), "Running")
+    wait_until(lambda: stage.done() == ["began"])
+    process = int(run.infrastructure_pid)
+
+    alice = Actor(user_id=1, name="alice")
+    transition(DjangoSession(), run.id, suspended_by(alice, timeout=None))
+
+    wait_until(lambda: not is_alive(process), what="its process ends")
+    (stage.stack.folder / "go").touch()
+    stage.resume(run)
+    stage.reached(run, "Completed")
+    assert stage.done() == ["began", "began"]
+
+
+def test_an_async_flow_pauses_and_is_suspended(stage: Stage) -> None:
+    stage.agent()
+    run = stage.reached(stage.create("release_async"), "Paused")
+
+    stage.resume(run, approved=True)
+    stage.reached(run, "Suspended")
+    stage.resume(run)
+
+    stage.reached(run, "Completed")
+    assert stage.done() == ["approved=True", "approved=True", "released=True"]
 
 
 def test_nobody_resumes(stage: Stage) -> None:
