@@ -28,6 +28,10 @@ class Claimed:
     path: str
 
 
+# A suspended run is taken from a process that does not know of it; one that does ends by itself.
+TAKEN = frozenset({"CRASHED", "SCHEDULED", "PAUSED"})
+
+
 class Lease(Enum):
     """What a run's row says to the agent that claimed it."""
 
@@ -35,7 +39,7 @@ class Lease(Enum):
     CANCELLING = "cancelling"  # held, and somebody asked for the end
     OVERDUE = "overdue"  # held, and its flow's timeout has passed
     OVER = "over"  # this attempt reported its end
-    LOST = "lost"  # the run is not its any more: crashed by the reaper, rescheduled, claimed again, deleted
+    LOST = "lost"  # the run is not its any more: crashed by the reaper, rescheduled, suspended, claimed again
 
 
 def claimable(now: str) -> str:
@@ -86,10 +90,13 @@ WITH queue AS MATERIALIZED (
     SELECT state_id, id, state_type, state_name, state_message, state_timestamp, attempt, '{{}}'
     FROM claimed
 )
-SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count, c.crash_count, c.attempt, c.deployment_id,
-       d.name, c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
-       COALESCE(d.entrypoint, ''), COALESCE(d.path, '')
+SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count - c.resuming::int, c.crash_count, c.attempt,
+       c.deployment_id, d.name, c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
+       COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
+       d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name
 FROM claimed c
+JOIN agents_workqueue q ON q.id = c.work_queue_id
+JOIN agents_workpool p ON p.id = q.work_pool_id
 JOIN flows_flow f ON f.id = c.flow_id
 LEFT JOIN flows_deployment d ON d.id = c.deployment_id
 """
@@ -133,7 +140,8 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
     if not rows:
         return None
     run_id, name, flow_name, parameters, tags, run_count, crash_count, attempt, *rest = rows[0]
-    deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, entrypoint, path = rest
+    deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, *code = rest
+    entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name = code
     run = FlowRunInfo(
         id=run_id,
         name=name,
@@ -147,6 +155,10 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         deployment_name=deployment_name,
         scheduled_start_time=scheduled,
         root_run_id=root_run_id,
+        deployment_version=deployment_version,
+        deployment_parameters=json.loads(deployment_parameters),
+        work_queue_name=work_queue_name,
+        work_pool_name=work_pool_name,
     )
     return Claimed(run, workspace_id, version, entrypoint, path)
 
@@ -173,7 +185,7 @@ def _lease(rows: Sequence[Row], attempt: int) -> Lease:
         return Lease.CANCELLING
     if leased:
         return Lease.OVERDUE if overdue else Lease.HELD
-    return Lease.LOST if state_type in ("CRASHED", "SCHEDULED") else Lease.OVER
+    return Lease.LOST if state_type in TAKEN else Lease.OVER
 
 
 def release(session: Session, agent_id: UUID) -> list[UUID]:

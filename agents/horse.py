@@ -15,14 +15,17 @@ from types import FrameType
 from typing import Any, NoReturn
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connections
 
 from agents.claim import Claimed
 from agents.guard import die_with_parent
 from flows.catalog.entrypoints import EntrypointError, load_flow
+from flows.sdk.backend import Backend, backed_by
 from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
 from flows.sdk.recorder import Aborted, LogLine, Verdict
 from flows.sdk.states import Cancelled, Failed, State
+from runs.backend import database_backend
 from runs.recorder import DatabaseRecorder
 from runs.session import PsycopgSession
 
@@ -108,15 +111,22 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     try:
         flow = load_flow(_entrypoint(claimed), claimed.path)
         recorder.note_loaded()
-        run_flow(flow, run.parameters, recorder=recorder, run=run)
+        with backed_by(_backend(claimed, conninfo)):
+            run_flow(flow, run.parameters, recorder=recorder, run=run)
     except TerminationSignal:  # cancelled while loading
         recorder.transition(run.id, Cancelled(message="Cancelled while the flow was loaded."))
     except EntrypointError as error:
         _report_unloadable(recorder, str(error))
     except RunReleased:
-        pass  # a later retry: another process, another attempt
+        pass  # suspended, or a later retry: another process, another attempt
     finally:
         recorder.close()
+
+
+def _backend(claimed: Claimed, conninfo: dict[str, Any]) -> Backend:
+    """Its connection is opened when the flow first asks for something."""
+    session = PsycopgSession(conninfo, application_name=f"portal ask {claimed.run.name}"[:63])
+    return database_backend(session, claimed.workspace_id, claimed.run, settings.PORTAL_URL)
 
 
 def _entrypoint(claimed: Claimed) -> str:

@@ -18,6 +18,8 @@ from agents.services.database import database_time
 from flows.models.workspace import DEFAULT_WORKSPACE
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL, StateType
+from runs.pausing import pause_of
+from runs.session import DjangoSession
 
 SCHEDULER_BEHIND_AFTER = timedelta(seconds=20)
 HOLDERS_NAMED = 5
@@ -200,7 +202,13 @@ def _cancelling(run: FlowRun) -> Reason:
 
 
 def _paused(run: FlowRun) -> Reason:
-    return _reason("paused", "It is paused.", since=run.state_timestamp, fix="Resume the run.")
+    with DjangoSession().transaction() as tx:
+        pause = pause_of(tx, run.id)
+    asks = pause is not None and pause.schema is not None
+    text = f"It is {run.state_name.lower()} until somebody {'answers it' if asks else 'resumes it'}"
+    text += f", and fails at {_moment(run.pause_expires)}." if run.pause_expires else "."
+    fix = "Fill in the form on its page, or send its input to the API." if asks else "Resume the run."
+    return _reason("paused", text, since=run.state_timestamp, fix=fix)
 
 
 def _starting_now(run: FlowRun) -> Reason:

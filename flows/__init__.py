@@ -8,7 +8,20 @@ from flows.sdk.context import tags
 from flows.sdk.flows import Flow, flow
 from flows.sdk.inputs import unmapped
 from flows.sdk.logs import get_run_logger
+from flows.sdk.pausing import pause_flow_run, resume_flow_run, suspend_flow_run
 from flows.sdk.states import State
 from flows.sdk.tasks import Task, task
 
-__all__ = ["Flow", "State", "Task", "flow", "get_run_logger", "tags", "task", "unmapped"]
+__all__ = [
+    "Flow",
+    "State",
+    "Task",
+    "flow",
+    "get_run_logger",
+    "pause_flow_run",
+    "resume_flow_run",
+    "suspend_flow_run",
+    "tags",
+    "task",
+    "unmapped",
+]

@@ -6,7 +6,26 @@ Outside runs every field is None (or empty), so that code works the same when it
 from datetime import datetime
 from typing import Any
 
-from flows.sdk.context import current_flow, current_task
+from flows.sdk.backend import server_url
+from flows.sdk.context import FlowRunContext, current_flow, current_task
+from flows.sdk.recorder import FlowRunInfo
+
+
+def _context() -> FlowRunContext | None:
+    """The flow run of the surrounding task, or of the surrounding flow."""
+    task = current_task.get()
+    return task.flow if task is not None and task.flow is not None else current_flow.get()
+
+
+def _run() -> FlowRunInfo | None:
+    context = _context()
+    return context.run if context else None
+
+
+def _address(*path: str | None) -> str | None:
+    """An address on the server; None where there is no server, or a part of the path is missing."""
+    url = server_url()
+    return "/".join([url, *filter(None, path)]) if url and all(path) else None
 
 
 class _FlowRun:
@@ -14,46 +33,77 @@ class _FlowRun:
 
     @property
     def id(self) -> str | None:
-        flow = current_flow.get()
-        return str(flow.run.id) if flow else None
+        run = _run()
+        return str(run.id) if run else None
 
     @property
     def name(self) -> str | None:
-        flow = current_flow.get()
-        return flow.run.name if flow else None
+        run = _run()
+        return run.name if run else None
 
     @property
     def flow_name(self) -> str | None:
-        flow = current_flow.get()
-        return flow.run.flow_name if flow else None
+        run = _run()
+        return run.flow_name if run else None
+
+    @property
+    def flow_version(self) -> str | None:
+        context = _context()
+        return context.flow.version if context else None
 
     @property
     def parameters(self) -> dict[str, Any]:
         """As the function got them: checked, converted, with defaults."""
-        flow = current_flow.get()
-        return dict(flow.parameters) if flow else {}
+        context = _context()
+        return dict(context.parameters) if context else {}
 
     @property
     def tags(self) -> list[str]:
-        flow = current_flow.get()
-        return list(flow.run.tags) if flow else []
+        run = _run()
+        return list(run.tags) if run else []
 
     @property
     def run_count(self) -> int:
         """1 in the first try."""
-        flow = current_flow.get()
-        return flow.run_count if flow else 0
+        context = _context()
+        return context.run_count if context else 0
 
     @property
     def scheduled_start_time(self) -> datetime | None:
-        flow = current_flow.get()
-        return flow.run.scheduled_start_time if flow else None
+        run = _run()
+        return run.scheduled_start_time if run else None
+
+    @property
+    def parent_flow_run_id(self) -> str | None:
+        """The run that called this one as a subflow."""
+        run = _run()
+        return str(run.parent_run_id) if run and run.parent_run_id else None
 
     @property
     def root_flow_run_id(self) -> str | None:
         """The run that was claimed by the agent; a subflow's own id differs."""
-        flow = current_flow.get()
-        return str(flow.run.root_run_id or flow.run.id) if flow else None
+        run = _run()
+        return str(run.root_run_id or run.id) if run else None
+
+    @property
+    def work_queue_name(self) -> str | None:
+        run = _run()
+        return run.work_queue_name if run else None
+
+    @property
+    def work_pool_name(self) -> str | None:
+        run = _run()
+        return run.work_pool_name if run else None
+
+    @property
+    def api_url(self) -> str | None:
+        """Where the API has this run."""
+        return _address("api/flow_runs", self.id)
+
+    @property
+    def ui_url(self) -> str | None:
+        """The page of this run."""
+        return _address("admin/runs/flowrun", self.id)
 
 
 class _TaskRun:
@@ -75,6 +125,12 @@ class _TaskRun:
         return task.task.name if task else None
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments of this call by name, with defaults; futures are their values."""
+        task = current_task.get()
+        return dict(task.parameters) if task else {}
+
+    @property
     def tags(self) -> list[str]:
         task = current_task.get()
         return list(task.tags) if task else []
@@ -85,19 +141,45 @@ class _TaskRun:
         task = current_task.get()
         return task.run_count if task else 0
 
+    @property
+    def api_url(self) -> str | None:
+        """Where the API has this task run."""
+        return _address("api/task_runs", self.id)
+
+    @property
+    def ui_url(self) -> str | None:
+        """The page of the flow run that this task run is part of."""
+        return flow_run.ui_url
+
 
 class _Deployment:
     """The deployment that the surrounding flow run came from."""
 
     @property
     def id(self) -> str | None:
-        flow = current_flow.get()
-        return str(flow.run.deployment_id) if flow and flow.run.deployment_id else None
+        run = _run()
+        return str(run.deployment_id) if run and run.deployment_id else None
 
     @property
     def name(self) -> str | None:
-        flow = current_flow.get()
-        return flow.run.deployment_name if flow else None
+        run = _run()
+        return run.deployment_name if run else None
+
+    @property
+    def version(self) -> str | None:
+        run = _run()
+        return run.deployment_version if run else None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The deployment's own parameters; those of the run may differ."""
+        run = _run()
+        return dict(run.deployment_parameters) if run else {}
+
+    @property
+    def flow_run_id(self) -> str | None:
+        """The flow run's id, as Prefect has it here too."""
+        return flow_run.id
 
 
 flow_run = _FlowRun()

@@ -20,6 +20,10 @@ class Actor:
     workspace_id: UUID | None = None
     name: str = ""
 
+    def as_json(self) -> dict[str, str]:
+        """How it is kept with what it did."""
+        return {"type": "USER", "id": str(self.user_id), "display_value": self.name}
+
 
 class ScopedQuerySet(models.QuerySet[Any]):
     """Adds `for_actor`. The model says how to reach its workspace by `workspace_path`."""

@@ -7,12 +7,14 @@ from flows.sdk.states import (
     Completed,
     Crashed,
     Failed,
+    Paused,
     Pending,
     Retrying,
     Running,
     Scheduled,
     State,
     StateType,
+    Suspended,
 )
 
 __all__ = [
@@ -22,10 +24,12 @@ __all__ = [
     "Completed",
     "Crashed",
     "Failed",
+    "Paused",
     "Pending",
     "Retrying",
     "Running",
     "Scheduled",
     "State",
     "StateType",
+    "Suspended",
 ]

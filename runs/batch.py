@@ -5,7 +5,7 @@ idempotent, so that a batch whose answer got lost may simply be sent again.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -79,7 +79,10 @@ INSERT INTO runs_artifact
 SELECT a.id, %s, a.flow_run_id, a.task_run_id, a.type, a.key, a.description, a.data, now()
 FROM json_to_recordset(%s::json) AS a(
     id uuid, flow_run_id uuid, task_run_id uuid, type text, key text, description text, data jsonb)
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT (id) DO UPDATE SET
+    data = excluded.data, key = coalesce(excluded.key, runs_artifact.key),
+    description = coalesce(nullif(excluded.description, ''), runs_artifact.description)
+WHERE runs_artifact.flow_run_id = excluded.flow_run_id
 """
 
 
@@ -124,7 +127,7 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
     if batch.logs:
         tx.execute(LOGS, [_json(_log_row(id, line) for id, line in batch.logs)])
     if batch.artifacts:
-        tx.execute(ARTIFACTS, [written.workspace_id, _json(map(_artifact_row, batch.artifacts))])
+        tx.execute(ARTIFACTS, [written.workspace_id, _json(map(_artifact_row, newest(batch.artifacts)))])
     if batch.results:
         insert_results(tx, written.workspace_id, batch.results)
     return written
@@ -163,6 +166,20 @@ def _log_row(id: UUID, line: LogLine) -> dict[str, Any]:
         "name": clean(line.logger)[:200],
         "message": clean(line.message),
     }
+
+
+def newest(artifacts: Iterable[NewArtifact]) -> list[NewArtifact]:
+    """Each artifact once, as it is after its updates: one statement cannot write a row twice."""
+    by_id: dict[UUID, NewArtifact] = {}
+    for artifact in artifacts:
+        before = by_id.get(artifact.id, artifact)
+        by_id[artifact.id] = replace(
+            artifact,
+            key=artifact.key or before.key,
+            description=artifact.description or before.description,
+            task_run_id=before.task_run_id,
+        )
+    return list(by_id.values())
 
 
 def _artifact_row(artifact: NewArtifact) -> dict[str, Any]:

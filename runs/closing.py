@@ -52,12 +52,14 @@ FROM done d JOIN closed c ON c.task_run_id = d.id
 ENDED_FROM_OUTSIDE = frozenset({StateType.CRASHED, StateType.CANCELLED})
 
 
-def close_open_parts(tx: Transaction, run_id: UUID, state: State) -> None:
+def close_open_parts(
+    tx: Transaction, run_id: UUID, state: State, because: str = "Its flow run ended."
+) -> None:
     """End the open subflows and task runs of a run that has just crashed, been cancelled or timed out."""
     if state.name == "TimedOut":
         ending = [StateType.CANCELLED.value, "Cancelled", "Its flow run timed out.", state.timestamp]
     elif state.type in ENDED_FROM_OUTSIDE:
-        ending = [state.type.value, state.name, "Its flow run ended.", state.timestamp]
+        ending = [state.type.value, state.name, because, state.timestamp]
     else:
         return
     subflows = [row[0] for row in tx.execute(OPEN_SUBFLOWS, [run_id])]

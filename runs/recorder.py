@@ -6,13 +6,10 @@ states are written by the caller's thread, a terminal one together with all that
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
-
-import psycopg
 
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import (
@@ -29,7 +26,7 @@ from flows.sdk.states import State
 from runs import announce
 from runs.batch import Batch, Written, record_batch
 from runs.results import DatabaseResults, NewResult
-from runs.session import PsycopgSession, Transaction
+from runs.session import PsycopgSession, Transaction, persistently
 from runs.subflow import create_subflow_run
 from runs.transition import keeps_lease, transition_in
 
@@ -41,8 +38,6 @@ Result = TypeVar("Result")
 FLUSH_SECONDS = 0.1
 BATCH_ITEMS = 1_000
 MOST_QUEUED = 20_000
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 2.0
 
 
 class DatabaseRecorder:
@@ -198,19 +193,8 @@ class DatabaseRecorder:
             self._changed.notify_all()
 
     def transact(self, work: Callable[[Transaction], Result]) -> Result:
-        """Do `work` in a transaction, again and again while PostgreSQL is away.
-
-        Repeating is safe even when a commit was done and only its answer got lost.
-        """
-        delay = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                with self._session.transaction() as tx:
-                    return work(tx)
-            except psycopg.OperationalError as error:
-                logger.warning("PostgreSQL does not answer, trying again in %.1f s: %s", delay, error)
-                time.sleep(delay)
-                delay = min(delay * 2, LAST_RETRY_SECONDS)
+        """Do `work` in a transaction, again and again while PostgreSQL is away."""
+        return persistently(self._session, work)
 
     def _propose(self, tx: Transaction, run_id: UUID, state: State) -> Verdict:
         return transition_in(tx, run_id, state, attempt=self.attempt)

@@ -5,13 +5,14 @@ decides. The first that decides wins; if none does, the proposal is accepted. Ea
 names the race or the harm that the rule prevents.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from flows.sdk.recorder import Status
-from flows.sdk.states import TERMINAL, AwaitingRetry, Cancelled, State, StateType
+from flows.sdk.states import TERMINAL, AwaitingRetry, Cancelled, Failed, State, StateType
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class Current:
     crash_retries: int
     crash_retry_delay_seconds: float
     now: datetime
+    pause_keys: Sequence[str] = ()
+    pause_expires: datetime | None = None
+    resuming: bool = False
 
     def state(self) -> State:
         """The state that holds now."""
@@ -212,6 +216,61 @@ class LateOnlyWhileScheduled:
         return Decision(Status.REJECT, f"the run is {run.state_name}, not waiting to start")
 
 
+class PauseWhileRunning:
+    """Code that is executed again comes to a pause that was answered: it must pass, not ask again.
+
+    What does not run has nothing to pause. And a process can pause only itself: a pause written by somebody
+    else would say Paused while the code runs on.
+    """
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.type is not StateType.PAUSED:
+            return None
+        if run.state_type is not StateType.RUNNING:
+            return Decision(Status.REJECT, f"the run is {run.state_name}: only running runs pause")
+        if proposal.state.details.get("pause_key") in run.pause_keys:
+            return Decision(Status.REJECT, "this pause was passed before")
+        if run.leased and proposal.attempt is None and not proposal.state.details.get("pause_reschedule"):
+            return Decision(Status.REJECT, "only its own process can pause the run: suspend it instead")
+        return None
+
+
+class SuspendWhatCanBeResumed:
+    """A suspended run is taken up again by an agent, which must find its code: it would sleep for ever."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if proposal.type is not StateType.PAUSED or not proposal.state.details.get("pause_reschedule"):
+            return None
+        if run.is_subflow:
+            return Decision(Status.ABORT, "a subflow is suspended with its root run")
+        if not run.has_deployment:
+            return Decision(Status.ABORT, "without a deployment, no agent could take the run up again")
+        return None
+
+
+class ResumeAsItWasPaused:
+    """Whoever resumes a run too late finds that nobody waits any more.
+
+    A waiting process goes on; rescheduling would take its run away. Without one, RUNNING would be a lie.
+    The process itself may do what it likes.
+    """
+
+    RESUMED = frozenset({StateType.RUNNING, StateType.SCHEDULED, StateType.PENDING})
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if run.state_type is not StateType.PAUSED or proposal.attempt is not None:
+            return None
+        if proposal.type not in self.RESUMED:
+            return None
+        if run.pause_expires is not None and run.pause_expires <= run.now:
+            failed = Failed(message="The run was paused, and nobody resumed it in time.")
+            return Decision(Status.REJECT, "nobody resumed it in time", store=failed)
+        wanted = StateType.SCHEDULED if run.state_name == "Suspended" else StateType.RUNNING
+        if proposal.type is not wanted:
+            return Decision(Status.REJECT, f"a {run.state_name} run is resumed by {wanted.value}")
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """An ordered list of rules."""
@@ -228,6 +287,9 @@ class Policy:
             PendingIsALock(),
             NotBeforeItsTime(),
             LateOnlyWhileScheduled(),
+            PauseWhileRunning(),
+            SuspendWhatCanBeResumed(),
+            ResumeAsItWasPaused(),
         )
     )
 

@@ -49,4 +49,5 @@ def create_subflow_run(tx: Transaction, root_run_id: UUID, new: NewFlowRun) -> F
         parameters=new.parameters,
         tags=new.tags,
         root_run_id=root_run_id,
+        parent_run_id=new.parent_run_id,
     )

@@ -14,6 +14,7 @@ from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import TERMINAL, State, StateType
 from runs import announce
 from runs.closing import close_open_parts
+from runs.pausing import continues, is_suspension, pause_columns, settle_pause
 from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Proposal
 from runs.session import Session, Transaction
 
@@ -23,7 +24,8 @@ SELECT r.id, r.workspace_id, r.state_id, r.state_type, r.state_name, r.state_mes
        CASE WHEN r.root_run_id IS NULL THEN r.lease_expires ELSE root.lease_expires END IS NOT NULL,
        r.root_run_id IS NOT NULL, r.deployment_id IS NOT NULL,
        r.work_queue_id, r.expected_start_time, r.crash_count, coalesce(d.crash_retries, r.crash_retries),
-       coalesce(d.crash_retry_delay_seconds, r.crash_retry_delay_seconds), clock_timestamp()
+       coalesce(d.crash_retry_delay_seconds, r.crash_retry_delay_seconds), clock_timestamp(),
+       r.pause_keys, r.pause_expires, r.resuming
 FROM runs_flowrun r
 LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
 LEFT JOIN flows_deployment d ON d.id = r.deployment_id
@@ -54,6 +56,7 @@ UPDATE runs_flowrun SET
     forked_time = coalesce(%s, forked_time),
     loaded_time = coalesce(%s, loaded_time),
     infrastructure_pid = coalesce(%s, infrastructure_pid),
+    pause_keys = %s, pause_expires = %s, resuming = %s,
     version = version + 1,
     updated = now()
 WHERE id = %s
@@ -78,7 +81,7 @@ def transition_in(
     tx: Transaction, run_id: UUID, state: State, *, attempt: int | None = None, force: bool = False
 ) -> Verdict:
     """`transition` within a transaction that the caller has open, to commit more with it."""
-    run = _lock(tx, run_id)
+    run = lock(tx, run_id)
     if run is None:
         return Verdict(Status.ABORT, None, f"there is no flow run {run_id}")
     decision = (FORCED if force else ORCHESTRATION).decide(run, Proposal(state, attempt))
@@ -87,6 +90,8 @@ def transition_in(
     version = _store(tx, run, decision.store)
     if decision.store.is_terminal():
         close_open_parts(tx, run.id, decision.store)
+    elif decision.store.is_paused():
+        settle_pause(tx, run.id, decision.store)
     if decision.then is not None:
         version = _store(tx, run, decision.then)
     last = decision.then or decision.store
@@ -98,7 +103,8 @@ def _verdict(decision: Decision, state: State) -> Verdict:
     return Verdict(decision.status, state, decision.reason, decision.delay_seconds)
 
 
-def _lock(tx: Transaction, run_id: UUID) -> Current | None:
+def lock(tx: Transaction, run_id: UUID) -> Current | None:
+    """The run as it is now, and stays until the transaction ends; None if there is no such run."""
     rows = tx.execute(LOCK, [run_id])
     if not rows:
         return None
@@ -122,13 +128,14 @@ def _store(tx: Transaction, run: Current, state: State) -> int:
             state.timestamp if state.is_terminal() else None,
             _deadline_of(state),
             state.timestamp,
-            1 if running else 0,
+            1 if running and not continues(run) else 0,
             1 if state.is_crashed() else 0,
             *(details.get("run_name"), details.get("crash_retries")),
             details.get("crash_retry_delay_seconds"),
             keeps_lease(state),
             *(details.get("forked_time"), details.get("loaded_time")),
             details.get("infrastructure_pid"),
+            *pause_columns(run, state),
             run.id,
         ],
     )
@@ -154,6 +161,8 @@ def keeps_lease(state: State) -> bool:
     """Whether the process that owns the run goes on owning it in this state."""
     if state.type is StateType.SCHEDULED:
         return bool(state.details.get("retry_in_process"))
+    if state.type is StateType.PAUSED:
+        return not is_suspension(state)
     return state.type not in TERMINAL
 
 

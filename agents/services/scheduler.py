@@ -11,6 +11,7 @@ from agents.services import materialise
 from agents.services.housekeeping import keep_house
 from agents.services.late import mark_late
 from agents.services.loop import Loop, Outages, Step
+from agents.services.pauses import expire_pauses
 from agents.services.reaper import Reaper
 from agents.services.ringer import Ringer
 from agents.services.sweeper import sweep
@@ -30,6 +31,7 @@ class Scheduler:
             self._loop("ring", Ringer().step, every=0.25),
             self._loop("sweep", sweep, every=1),
             self._loop("late", mark_late, every=1),
+            self._loop("pauses", expire_pauses, every=1),
             self._loop("reap", Reaper().step, every=1),
             self._loop("house", keep_house, every=3600),
         ]

@@ -1,6 +1,8 @@
+from flows.models.block import Block
 from flows.models.deployment import Deployment
 from flows.models.flow import Flow
 from flows.models.schedule import Schedule
+from flows.models.variable import Variable
 from flows.models.workspace import Membership, Workspace
 
-__all__ = ["Deployment", "Flow", "Membership", "Schedule", "Workspace"]
+__all__ = ["Block", "Deployment", "Flow", "Membership", "Schedule", "Variable", "Workspace"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flows.sdk.flows import Flow
     from flows.sdk.replay import Replay
     from flows.sdk.runners import ThreadPoolTaskRunner
+    from flows.sdk.task_engine import TaskCall
     from flows.sdk.task_run import TaskRun
     from flows.sdk.tasks import Task
 
@@ -61,6 +62,12 @@ class TaskRunContext:
     tags: tuple[str, ...]
     flow: FlowRunContext | None
     run_count: int = 0
+    call: "TaskCall | None" = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments of the call by name, with defaults."""
+        return self.task.arguments(self.call.args, self.call.kwargs) if self.call else {}
 
     @property
     def task_run(self) -> "TaskRunContext":

@@ -4,12 +4,12 @@ from collections import deque
 from dataclasses import replace
 from uuid import UUID
 
+from flows.sdk.memory_backend import RUNS_IN_THIS_PROCESS
 from flows.sdk.recorder import (
     FlowRunInfo,
     LogLine,
     NewArtifact,
     NewFlowRun,
-    Status,
     TaskRunEvent,
     Verdict,
 )
@@ -18,7 +18,7 @@ from flows.sdk.states import State
 
 
 class MemoryRecorder:
-    """Keeps what it is told, and accepts every state.
+    """Keeps what it is told, and accepts every state, except a pause that the run has passed before.
 
     `limit` bounds each list (the oldest entries go first); None keeps all, 0 keeps nothing.
     `results` keeps the results of tasks; default: a memory of its own.
@@ -41,13 +41,15 @@ class MemoryRecorder:
             parameters=new.parameters,
             tags=new.tags,
             root_run_id=new.parent_run_id,
+            parent_run_id=new.parent_run_id,
         )
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
         if "run_name" in state.details:
             self._rename(run_id, state.details["run_name"])
-        self.flow_states.append((run_id, state))
-        return Verdict(Status.ACCEPT, state)
+        verdict = RUNS_IN_THIS_PROCESS.enter(run_id, state)
+        self.flow_states.append((run_id, verdict.state or state))
+        return verdict
 
     def _rename(self, run_id: UUID, name: str) -> None:
         for position, run in enumerate(self.flow_runs):

@@ -58,7 +58,7 @@ class NewFlowRun:
 
 @dataclass(frozen=True, slots=True)
 class FlowRunInfo:
-    """What a running flow knows about itself."""
+    """What a running flow knows about itself. `run_count` counts the tries before this one."""
 
     id: UUID
     name: str
@@ -72,6 +72,11 @@ class FlowRunInfo:
     deployment_name: str | None = None
     scheduled_start_time: datetime | None = None
     root_run_id: UUID | None = None
+    parent_run_id: UUID | None = None
+    deployment_version: str | None = None
+    deployment_parameters: Mapping[str, Any] = field(default_factory=dict)
+    work_queue_name: str | None = None
+    work_pool_name: str | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +112,10 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class NewArtifact:
-    """A result for people to look at. `data` is JSON; a table is a list of row objects."""
+    """A result for people to look at. `data` is JSON; a table is a list of row objects.
+
+    The same id once more is an update, which keeps the key and the description unless it has its own.
+    """
 
     id: UUID
     flow_run_id: UUID

@@ -14,4 +14,4 @@ class DeadlinePassed(BaseException):
 
 
 class RunReleased(BaseException):
-    """The run was rescheduled for a later retry: this process is done with it."""
+    """The run was suspended, or rescheduled for a later retry: this process is done with it."""

@@ -67,6 +67,9 @@ class State:
     def is_pending(self) -> bool:
         return self.type is StateType.PENDING
 
+    def is_paused(self) -> bool:
+        return self.type is StateType.PAUSED
+
     def is_scheduled(self) -> bool:
         return self.type is StateType.SCHEDULED
 
@@ -131,6 +134,17 @@ def Running(**kwargs: Any) -> State:
 
 def Retrying(**kwargs: Any) -> State:
     return State(StateType.RUNNING, name="Retrying", **kwargs)
+
+
+def Paused(**kwargs: Any) -> State:
+    """Waiting for somebody; its process waits with it."""
+    return State(StateType.PAUSED, **kwargs)
+
+
+def Suspended(**kwargs: Any) -> State:
+    """Waiting for somebody; no process does. Resumed by being scheduled again."""
+    details = {**kwargs.pop("details", {}), "pause_reschedule": True}
+    return State(StateType.PAUSED, name="Suspended", details=details, **kwargs)
 
 
 def Completed(**kwargs: Any) -> State:

@@ -55,7 +55,8 @@ class TaskCall:
                 yield from self._resolve_inputs()
             except UpstreamTaskError as error:
                 return self.run.leave(Pending(name="NotReady", message=str(error)))
-        context = TaskRunContext(self.task, self.run.id, self.run.name, self.run.tags, self.run.flow)
+        run = self.run
+        context = TaskRunContext(self.task, run.id, run.name, run.tags, run.flow, call=self)
         token = current_task.set(context)
         try:
             return (yield from kept(self, context))

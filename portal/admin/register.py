@@ -6,14 +6,16 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Model
 
 from agents.models import Agent, ServiceStatus, WorkPool
-from flows.models import Deployment, Flow, Workspace
+from flows.models import Block, Deployment, Flow, Variable, Workspace
 from portal.access.models import ApiToken
 from portal.admin.agents import AgentAdmin, ServiceStatusAdmin
 from portal.admin.api_tokens import ApiTokenAdmin
+from portal.admin.blocks import BlockAdmin
 from portal.admin.deployments import DeploymentAdmin
 from portal.admin.flow_runs import FlowRunAdmin
 from portal.admin.flows import FlowAdmin
 from portal.admin.users import UserAdmin
+from portal.admin.variables import VariableAdmin
 from portal.admin.work_pools import WorkPoolAdmin
 from portal.admin.workspaces import WorkspaceAdmin
 from runs.models import FlowRun
@@ -38,6 +40,8 @@ def register_all() -> None:
         (WorkPool, WorkPoolAdmin),
         (Agent, AgentAdmin),
         (ServiceStatus, ServiceStatusAdmin),
+        (Variable, VariableAdmin),
+        (Block, BlockAdmin),
         (Workspace, WorkspaceAdmin),
         (ApiToken, ApiTokenAdmin),
     ):

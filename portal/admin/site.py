@@ -17,6 +17,8 @@ NAVIGATION = (
     ("Flows", "admin:flows_flow_changelist"),
     ("Pools", "admin:agents_workpool_changelist"),
     ("Agents", "admin:agents_agent_changelist"),
+    ("Variables", "admin:flows_variable_changelist"),
+    ("Blocks", "admin:flows_block_changelist"),
 )
 
 

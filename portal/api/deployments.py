@@ -200,8 +200,7 @@ def named(deployments: QuerySet[Any], flow_name: str, name: str) -> Deployment |
 
 def created_by(request: Request) -> Row:
     """Who made a run, as it is stored with it."""
-    actor = actor_of(request)
-    return {"type": "USER", "id": str(actor.user_id), "display_value": actor.name}
+    return dict(actor_of(request).as_json())
 
 
 def _queue_of(workspace: Workspace, body: Row) -> UUID:

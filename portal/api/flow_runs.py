@@ -1,6 +1,7 @@
 """Flow runs: lists, details with what a run waits for, history, cancel, and Prefect's set_state."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import django_filters
@@ -14,13 +15,16 @@ from agents.waiting import waiting_on
 from flows.models import Membership
 from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import Cancelling, State, StateType
+from portal.access.actors import actor_of
 from portal.api.errors import Conflict
 from portal.api.fields import ObjectField, TextField, state_of
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
 from portal.api.resource import Resource, Row, Rows, read
+from portal.api.run_inputs import RunInputActions
 from runs.models import FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL
 from runs.models.flow_run import StateType as StateChoices
+from runs.resume import resume, suspended_by
 from runs.session import DjangoSession
 from runs.transition import transition
 
@@ -80,7 +84,19 @@ class SetStateInput(serializers.Serializer[Any]):
     force = serializers.BooleanField(required=False)
 
 
-class FlowRuns(Resource):
+class ResumeInput(serializers.Serializer[Any]):
+    """The body of resume."""
+
+    run_input = ObjectField(required=False, allow_null=True)
+
+
+class SuspendInput(serializers.Serializer[Any]):
+    """The body of suspend: `timeout` is in seconds; without one the run waits for ever."""
+
+    timeout = serializers.FloatField(required=False, allow_null=True, min_value=0, max_value=10 * 365 * 86400)
+
+
+class FlowRuns(RunInputActions, Resource):
     """`/api/flow_runs`"""
 
     model = FlowRun
@@ -90,6 +106,11 @@ class FlowRuns(Resource):
     roles: ClassVar[Mapping[str, Membership.Role]] = {
         "cancel": Membership.Role.OPERATOR,
         "set_state": Membership.Role.OPERATOR,
+        "suspend": Membership.Role.OPERATOR,
+        "resume": Membership.Role.OPERATOR,
+        "put_input": Membership.Role.OPERATOR,
+        "delete_input": Membership.Role.OPERATOR,
+        "filter_inputs": Membership.Role.VIEWER,
     }
 
     def shape(self, rows: Rows) -> Rows:
@@ -123,6 +144,25 @@ class FlowRuns(Resource):
         return Response(verdict_as_json(verdict))
 
     @action(detail=True, methods=["post"])
+    def suspend(self, request: Request, pk: str) -> Response:
+        """Take a running run from its process until somebody resumes it; it then begins anew."""
+        run: FlowRun = self.get_object()
+        timeout = read(SuspendInput, request).get("timeout")
+        state = suspended_by(actor_of(request), None if timeout is None else timedelta(seconds=timeout))
+        return Response(verdict_as_json(transition(DjangoSession(), run.id, state)))
+
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        """Let a paused run go on. The answer says what became of it; a refusal is an answer, not an error."""
+        run: FlowRun = self.get_object()
+        body = read(ResumeInput, request)
+        verdict = resume(DjangoSession(), run.id, body.get("run_input"), actor_of(request).as_json())
+        ended = verdict.state is not None and verdict.state.is_terminal()
+        return Response(
+            verdict_as_json(verdict), status=201 if verdict.status is Status.ACCEPT or ended else 200
+        )
+
+    @action(detail=True, methods=["post"])
     def set_state(self, request: Request, pk: str) -> Response:
         """Propose a state. The answer says what became of it; a refusal is an answer, not an error."""
         run: FlowRun = self.get_object()
@@ -147,9 +187,22 @@ def state_from(body: Mapping[str, Any]) -> State:
 def details_from(given: Mapping[str, Any]) -> dict[str, Any]:
     """The state details that clients may set; what only our own processes may say is left out."""
     details = {name: value for name, value in given.items() if name == "transition_id" and value}
-    if given.get("scheduled_time") is not None:
-        when = serializers.DateTimeField().run_validation(given["scheduled_time"])
-        details["scheduled_time"] = when.isoformat()
+    for name in ("scheduled_time", "pause_timeout"):
+        if given.get(name) is not None:
+            details[name] = serializers.DateTimeField().run_validation(given[name]).isoformat()
+    return details | pause_details_from(given)
+
+
+def pause_details_from(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a PAUSED state may say. Raises ValidationError."""
+    details: dict[str, Any] = {}
+    if given.get("pause_key") is not None:
+        details["pause_key"] = serializers.CharField(max_length=300).run_validation(given["pause_key"])
+    if given.get("pause_reschedule"):
+        details["pause_reschedule"] = True
+    if given.get("run_input_keyset") is not None:
+        keys = serializers.DictField(child=serializers.CharField(max_length=300))
+        details["run_input_keyset"] = keys.run_validation(given["run_input_keyset"])
     return details
 
 

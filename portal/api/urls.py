@@ -10,11 +10,13 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from portal.api.artifacts import Artifacts
+from portal.api.blocks import Blocks
 from portal.api.deployments import Deployments
 from portal.api.flow_runs import FlowRuns
 from portal.api.flows import Flows
 from portal.api.logs import Logs
 from portal.api.task_runs import TaskRuns
+from portal.api.variables import Variables
 from portal.api.work_queues import WorkQueues
 
 
@@ -31,11 +33,13 @@ class NoSuchPath(APIView):
 router = SimpleRouter()
 router.trailing_slash = "/?"
 router.register("artifacts", Artifacts, basename="api-artifact")
+router.register("blocks", Blocks, basename="api-block")
 router.register("deployments", Deployments, basename="api-deployment")
 router.register("flow_runs", FlowRuns, basename="api-flow-run")
 router.register("flows", Flows, basename="api-flow")
 router.register("logs", Logs, basename="api-log")
 router.register("task_runs", TaskRuns, basename="api-task-run")
+router.register("variables", Variables, basename="api-variable")
 router.register("work_queues", WorkQueues, basename="api-work-queue")
 
 urlpatterns: list[URLPattern | URLResolver] = [*router.urls, re_path("", NoSuchPath.as_view())]

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from flows.models import Membership
 from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
+from portal.pages.pausing import answer_form, resume_with, suspend
 from portal.pages.run_changes import BadCursorError, Cursors, changes_of, log_lines_as_text
 from portal.pages.run_view import RunView
 from runs.create import create_flow_run
@@ -25,7 +26,7 @@ from runs.session import DjangoSession
 from runs.transition import transition
 
 PAGE = "admin:runs_flowrun_change"
-FRAGMENTS = ("header", "actions", "notices", "facts", "artifacts", "history")
+FRAGMENTS = ("header", "actions", "notices", "answer", "facts", "artifacts", "history")
 
 
 def urls(site: AdminSite) -> list[URLPattern]:
@@ -35,6 +36,8 @@ def urls(site: AdminSite) -> list[URLPattern]:
         "changes": (require_GET(_changes), "runs_flowrun_changes"),
         "logs.txt": (require_GET(_logs), "runs_flowrun_logs"),
         "cancel": (require_POST(_cancel), "runs_flowrun_cancel"),
+        "resume": (require_POST(_resume), "runs_flowrun_resume"),
+        "suspend": (require_POST(_suspend), "runs_flowrun_suspend"),
         "again": (require_POST(_again), "runs_flowrun_again"),
     }
     return [
@@ -45,9 +48,13 @@ def urls(site: AdminSite) -> list[URLPattern]:
 
 def _page(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
     run = _visible(request, run_id)
+    return _shown(request, site, run, _context(request, run))
+
+
+def _shown(request: HttpRequest, site: AdminSite, run: FlowRun, about: dict[str, Any]) -> HttpResponse:
     context = {
         **site.each_context(request),
-        **_context(request, run),
+        **about,
         "title": run.name,
         "opts": FlowRun._meta,
     }
@@ -84,25 +91,44 @@ def _cancel(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse
     return redirect(PAGE, run.id)
 
 
+def _resume(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    """Let a paused run go on; an answer that does not fit comes back with what is wrong with it."""
+    run = _operable(request, run_id)
+    about = _context(request, run)
+    form = about["answer_form"]
+    if form is not None and not form.is_valid():
+        return _shown(request, site, run, about)
+    resume_with(request, run, form)
+    return redirect(PAGE, run.id)
+
+
+def _suspend(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    """Take a running run from its process until somebody resumes it."""
+    run = _operable(request, run_id)
+    suspend(request, run)
+    return redirect(PAGE, run.id)
+
+
 def _again(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
     """A new run of the same deployment with the same parameters."""
     run = _operable(request, run_id)
     if run.deployment is None:
         messages.error(request, "Its deployment is gone, so it cannot be run again.")
         return redirect(PAGE, run.id)
-    actor = actor_of(request)
     new = create_flow_run(
         run.deployment,
         parameters=run.parameters,
         tags=run.tags,
-        created_by={"type": "USER", "id": str(actor.user_id), "display_value": actor.name},
+        created_by=actor_of(request).as_json(),
     )
     return redirect(PAGE, new.id)
 
 
 def _context(request: HttpRequest, run: FlowRun) -> dict[str, Any]:
     may_operate = has_role(actor_of(request), Membership.Role.OPERATOR, run.workspace_id)
-    return {"run": run, "view": RunView(run), "may_operate": may_operate}
+    view = RunView(run)
+    form = answer_form(view.pause, request)
+    return {"run": run, "view": view, "answer_form": form, "may_operate": may_operate}
 
 
 def _visible(request: HttpRequest, run_id: UUID) -> FlowRun:

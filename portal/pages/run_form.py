@@ -59,5 +59,5 @@ def _create(deployment: Deployment, form: RunForm, actor: Actor) -> FlowRun:
         parameters=form.parameters(),
         name=form.cleaned_data["run_name"] or None,
         scheduled_time=form.cleaned_data["scheduled_time"],
-        created_by={"type": "USER", "id": str(actor.user_id), "display_value": actor.name},
+        created_by=actor.as_json(),
     )

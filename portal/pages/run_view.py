@@ -8,12 +8,17 @@ from typing import Any
 import orjson
 from django.db.models import Q
 from django.urls import NoReverseMatch, reverse
+from django.utils.safestring import SafeString
 
 from agents.waiting import waiting_on
 from portal.admin.strips import bars, recent_runs
+from portal.pages.artifacts import Exhibit, exhibits_of
+from portal.pages.markdown import as_html
+from portal.pages.pausing import pause_of_run
 from runs.logs import of_run
-from runs.models import Artifact, FlowRun, FlowRunState
+from runs.models import FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL, StateType
+from runs.pausing import Pause
 
 KINDS = {
     "flow_run": "runs_flowrun", "flow": "flows_flow", "deployment": "flows_deployment",
@@ -21,9 +26,6 @@ KINDS = {
 }  # fmt: skip
 MOST_STATES = 50
 MOST_RELATIVES = 20
-MOST_ARTIFACTS = 10
-MOST_ROWS = 100
-MOST_COLUMNS = 20
 TRACE_LINES = 6
 ERROR = 40
 WATERFALL_WIDTH = 100
@@ -37,17 +39,6 @@ class Step:
     took_ms: float
     x: float
     width: float
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table artifact, cut to what a page can show."""
-
-    name: str
-    description: str
-    columns: list[str]
-    rows: list[list[Any]]
-    left_out: int
 
 
 class RunView:
@@ -181,18 +172,23 @@ class RunView:
         return next(running, None)
 
     @cached_property
-    def tables(self) -> list[Table]:
-        newest = Artifact.objects.filter(flow_run=self.run, type=Artifact.Type.TABLE).order_by("created")
-        return [table_of(artifact) for artifact in newest[:MOST_ARTIFACTS]]
+    def artifacts(self) -> list[Exhibit]:
+        return exhibits_of(self.run)
 
+    @property
+    def can_suspend(self) -> bool:
+        """It runs, and an agent could take it up again."""
+        run = self.run
+        return run.state_type == StateType.RUNNING and bool(run.deployment_id) and not run.root_run_id
 
-def table_of(artifact: Artifact) -> Table:
-    """The artifact's rows under the columns that any of the shown rows has."""
-    rows = [row for row in artifact.data if isinstance(row, dict)] if isinstance(artifact.data, list) else []
-    shown = rows[:MOST_ROWS]
-    columns = list(dict.fromkeys(str(name) for row in shown for name in row))[:MOST_COLUMNS]
-    cells = [[row.get(name, "") for name in columns] for row in shown]
-    return Table(str(artifact), artifact.description, columns, cells, len(rows) - len(shown))
+    @cached_property
+    def pause(self) -> Pause | None:
+        return pause_of_run(self.run)
+
+    @property
+    def pause_text(self) -> SafeString:
+        """What the flow says to those who are to answer it."""
+        return as_html(self.pause.description if self.pause else "")
 
 
 def tail_of(traceback: str) -> str:

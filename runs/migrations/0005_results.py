@@ -8,7 +8,7 @@ import flows.sdk.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flows", "0004_deadline"),
+        ("flows", "0003_crash_retries"),
         ("runs", "0004_deadline"),
     ]
 

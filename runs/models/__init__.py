@@ -2,6 +2,7 @@ from runs.models.artifact import Artifact
 from runs.models.flow_run import FlowRun, FlowRunState
 from runs.models.log import Log
 from runs.models.result import Result, ResultLock
+from runs.models.run_input import RunInput
 from runs.models.task_run import TaskRun, TaskRunState
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Log",
     "Result",
     "ResultLock",
+    "RunInput",
     "TaskRun",
     "TaskRunState",
 ]

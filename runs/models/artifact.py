@@ -9,10 +9,17 @@ from runs.models.flow_run import FlowRun
 
 
 class Artifact(ScopedModel):
-    """A table (a list of row objects) that a flow run or one of its tasks published."""
+    """Something that a flow run or one of its tasks published.
+
+    `data` is a list of row objects (table), Markdown text, a number from 0 to 100 (progress), or the URL of
+    an image. A link is Markdown, as in Prefect.
+    """
 
     class Type(models.TextChoices):
         TABLE = "table", "Table"
+        MARKDOWN = "markdown", "Markdown"
+        PROGRESS = "progress", "Progress"
+        IMAGE = "image", "Image"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="artifacts")

@@ -81,6 +81,19 @@ class FlowRun(ScopedModel):
     forked_time = models.DateTimeField(null=True, blank=True)
     loaded_time = models.DateTimeField(null=True, blank=True)
 
+    pause_keys = ArrayField(
+        models.CharField(max_length=300),
+        default=list,
+        db_default=[],
+        help_text="Pauses that the run has come to.",
+    )
+    pause_expires = models.DateTimeField(
+        null=True, blank=True, help_text="When a paused run fails that nobody resumed."
+    )
+    resuming = models.BooleanField(
+        default=False, db_default=False, help_text="Its next start goes on with a suspended try."
+    )
+
     root_run = models.ForeignKey(
         "self", on_delete=models.CASCADE, null=True, blank=True, related_name="descendants"
     )
@@ -119,6 +132,12 @@ class FlowRun(ScopedModel):
                 fields=["lease_expires"],
                 name="flowrun_leased",
                 condition=Q(lease_expires__isnull=False),
+            ),
+            # Pause expiry.
+            models.Index(
+                fields=["pause_expires"],
+                name="flowrun_paused",
+                condition=Q(pause_expires__isnull=False),
             ),
             # Lists: newest first, whole workspace / one state / one deployment / one flow.
             models.Index("workspace", models.F("created").desc(), name="flowrun_newest"),

@@ -46,6 +46,12 @@ ACCEPTED = {
     (StateType.PAUSED, StateType.CANCELLING): Status.REJECT,
     (StateType.PENDING, StateType.PENDING): Status.ABORT,
     (StateType.RUNNING, StateType.PENDING): Status.ABORT,
+    (StateType.SCHEDULED, StateType.PAUSED): Status.REJECT,  # does not run
+    (StateType.PENDING, StateType.PAUSED): Status.REJECT,
+    (StateType.PAUSED, StateType.PAUSED): Status.REJECT,
+    (StateType.RUNNING, StateType.PAUSED): Status.REJECT,  # proposed by somebody else than its process
+    (StateType.PAUSED, StateType.SCHEDULED): Status.REJECT,  # a process waits, which goes on by RUNNING
+    (StateType.PAUSED, StateType.PENDING): Status.REJECT,
 }
 
 

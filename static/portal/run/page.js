@@ -74,7 +74,10 @@ function apply(changes) {
 function replace(name, html) {
   if (fragments.get(name) === html) return;
   fragments.set(name, html);
-  document.getElementById(`run-${name}`).innerHTML = html;
+  const place = document.getElementById(`run-${name}`); // none for an answer that was refused and stays
+  const fresh = document.createElement("template");
+  fresh.innerHTML = html;
+  if (place && place.innerHTML.trim() !== fresh.innerHTML.trim()) place.replaceChildren(fresh.content);
 }
 
 function tick() {

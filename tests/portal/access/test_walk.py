@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from flows.models import Deployment
+from flows.models import Block, Deployment, Variable
 from runs.models import Artifact, FlowRun, TaskRun
 from tests.portal.fixtures import Caller
 
@@ -138,9 +138,12 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
         state_name="Running", state_timestamp=now,
     )  # fmt: skip
     artifact = Artifact.objects.create(workspace=run.workspace, flow_run=run, type="table", data=[])
+    variable = Variable.objects.create(workspace=run.workspace, name="limit", value=1)
+    block = Block.objects.create(workspace=run.workspace, name="api-key", sealed=b"")
     return {
         "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
         "work_queues": run.work_queue_id, "task_runs": task_run.id, "artifacts": artifact.id,
+        "variables": variable.id, "blocks": block.id,
     }  # fmt: skip
 
 

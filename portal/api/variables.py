@@ -1,0 +1,117 @@
+"""Variables: small JSON values, by name."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import django_filters
+from django.db import IntegrityError, transaction
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flows.catalog.parameters import FieldError
+from flows.models import Membership, Variable
+from flows.sdk.variables import check_variable
+from portal.access.actors import actor_of, home_workspace
+from portal.api.errors import Conflict, InvalidInput
+from portal.api.fields import TagsField
+from portal.api.filters import TagsFilter, TextInFilter
+from portal.api.resource import Resource
+
+Role = Membership.Role
+
+
+class VariableFilter(django_filters.FilterSet):
+    """By name and tags."""
+
+    name = TextInFilter()
+    tags = TagsFilter()
+
+
+class VariableChange(serializers.Serializer[Any]):
+    """What may be changed of a variable."""
+
+    name = serializers.CharField(max_length=255, required=False)
+    value = serializers.JSONField(required=False, allow_null=True)
+    tags = TagsField()
+
+
+class NewVariable(VariableChange):
+    """A variable to be made."""
+
+    name = serializers.CharField(max_length=255)
+    value = serializers.JSONField(allow_null=True)
+
+
+class Variables(Resource):
+    """`/api/variables`"""
+
+    model = Variable
+    columns = ("id", "created", "updated", "name", "value", "tags")
+    filterset_class = VariableFilter
+    roles: ClassVar[Mapping[str, Membership.Role]] = {
+        "create": Role.EDITOR,
+        "partial_update": Role.EDITOR,
+        "destroy": Role.EDITOR,
+        "change_by_name": Role.EDITOR,
+        "destroy_by_name": Role.EDITOR,
+    }
+
+    def create(self, request: Request) -> Response:
+        """Make a variable; 409 if there is one of this name."""
+        workspace = home_workspace(actor_of(request), Role.EDITOR)
+        return self._saved(Variable(workspace=workspace), NewVariable, request, status=201)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change what the body names."""
+        return self._saved(self.get_object(), VariableChange, request)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        self.get_object().delete()
+        return Response(status=204)
+
+    @action(detail=False, url_path="name/(?P<name>[^/]+)")
+    def by_name(self, request: Request, name: str) -> Response:
+        """One variable."""
+        return Response(self.as_json(self._named(name).pk))
+
+    @by_name.mapping.patch
+    def change_by_name(self, request: Request, name: str) -> Response:
+        """Change what the body names."""
+        return self._saved(self._named(name), VariableChange, request)
+
+    @by_name.mapping.delete
+    def destroy_by_name(self, request: Request, name: str) -> Response:
+        self._named(name).delete()
+        return Response(status=204)
+
+    def _named(self, name: str) -> Variable:
+        found: Variable | None = self.get_queryset().filter(name=name.replace("\0", "")).first()
+        if found is None:
+            raise NotFound(f"There is no variable {name!r}, or you may not see it.")
+        self.check_object_permissions(self.request, found)
+        return found
+
+    def _saved(
+        self,
+        variable: Variable,
+        serializer: type[VariableChange],
+        request: Request,
+        status: int = 200,
+    ) -> Response:
+        body = serializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        for name, value in body.validated_data.items():
+            setattr(variable, name, [] if name == "tags" and value is None else value)
+        try:
+            check_variable(variable.name, variable.value)
+        except ValueError as error:
+            raise InvalidInput([FieldError("value", str(error))]) from error
+        try:
+            with transaction.atomic():
+                variable.save()
+        except IntegrityError as error:
+            raise Conflict(detail=f"There is a variable {variable.name!r} already.") from error
+        return Response(self.as_json(variable.pk), status=status)
