@@ -271,6 +271,15 @@ class ResumeAsItWasPaused:
         return None
 
 
+class PauseEndsOnce:
+    """A waiting process gives up in the moment in which somebody resumes its run: the answer counts."""
+
+    def judge(self, run: Current, proposal: Proposal) -> Decision | None:
+        if not proposal.state.details.get("pause_over") or run.state_type is not StateType.RUNNING:
+            return None
+        return Decision(Status.REJECT, "the run was resumed")
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """An ordered list of rules."""
@@ -290,6 +299,7 @@ class Policy:
             PauseWhileRunning(),
             SuspendWhatCanBeResumed(),
             ResumeAsItWasPaused(),
+            PauseEndsOnce(),
         )
     )
 

@@ -24,6 +24,9 @@ class MemoryRuns:
         with self._lock:
             if state.type is StateType.PAUSED:
                 return self._pause(run_id, state)
+            before = self._states.get(run_id)
+            if state.details.get("pause_over") and before is not None and before.is_running():
+                return Verdict(Status.REJECT, before, "the run was resumed")
             self._states.pop(run_id, None)
             if state.is_terminal() or state.name == "AwaitingRetry":
                 self._passed.pop(run_id, None)

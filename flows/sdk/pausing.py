@@ -194,16 +194,18 @@ def _await_resume(
             return
         left = (until - datetime.now(UTC)).total_seconds()
         if left <= 0 and state.type is StateType.PAUSED:
-            yield from _give_up(context)
+            return (yield from _give_up(context))
         look = min(look * 1.5, poll_interval)
         yield Sleep(max(0.0, min(look, left)) if left > 0 else look)
 
 
 def _give_up(context: FlowRunContext) -> Steps[None]:
-    """The flow goes on, with an exception: it is running again, and may handle it."""
+    """The flow goes on, with an exception that it may handle; without one if somebody was just in time."""
     text = f"Flow run {context.run.name!r} was paused, and nobody resumed it in time."
-    yield Ask(context.recorder.transition, context.run.id, Running(message=text))
-    raise FlowPauseTimeout(text)
+    running = Running(message=text, details={"pause_over": True})
+    verdict: Verdict = yield Ask(context.recorder.transition, context.run.id, running)
+    if not _was_passed(verdict):
+        raise FlowPauseTimeout(text)
 
 
 def _answer(

@@ -13,6 +13,7 @@ from flows import flow, pause_flow_run, resume_flow_run, suspend_flow_run, task
 from flows.exceptions import FlowPauseTimeout, MissingContextError, NotPausedError
 from flows.sdk.context import recording
 from flows.sdk.memory import MemoryRecorder
+from flows.sdk.recorder import Verdict
 from flows.sdk.states import State
 from tests.processes import wait_until
 
@@ -118,6 +119,23 @@ def test_a_flow_may_handle_that_nobody_resumed_it(recorder: MemoryRecorder) -> N
         return "approved"
 
     assert release() == "went on without"
+
+
+def test_who_resumes_just_in_time_counts(monkeypatch: pytest.MonkeyPatch, recorder: MemoryRecorder) -> None:
+    report = recorder.transition
+
+    def resume_first(run_id: UUID, state: State) -> Verdict:
+        if state.details.get("pause_over"):
+            resume_flow_run(run_id, run_input={"approved": True})
+        return report(run_id, state)
+
+    monkeypatch.setattr(recorder, "transition", resume_first)
+
+    @flow
+    def release() -> Approval:
+        return pause_flow_run(wait_for_input=Approval, timeout=0.01)
+
+    assert release().approved
 
 
 def test_a_key_that_was_passed_does_not_pause_again(recorder: MemoryRecorder) -> None:

@@ -233,6 +233,16 @@ def test_a_process_may_end_its_own_pause() -> None:
     assert propose(paused(), Failed(), attempt=1).status is Status.ACCEPT
 
 
+def test_who_resumes_just_in_time_counts() -> None:
+    run = paused()
+    resume(SESSION, run.id, None, ALICE)
+
+    verdict = propose(run, Running(details={"pause_over": True}), attempt=1)
+
+    assert (verdict.status, verdict.reason) == (Status.REJECT, "the run was resumed")
+    assert run.run_count == 1
+
+
 def test_only_its_process_pauses_a_run_but_anybody_may_suspend_it() -> None:
     run = running()
     assert propose(run, Paused(details=details())).status is Status.REJECT
