@@ -70,7 +70,7 @@ def _transaction(call: "TaskCall", context: TaskRunContext) -> Transaction:
         _store(task, flow, of_run) if key is not None else None,
         None if in_block or has_hooks else CommitMode.EAGER,
         isolation,
-        overwrite=_refreshes(task),
+        overwrite=refreshes(task),
         logger=logs.task_logger(context),
         of_task=True,
     )
@@ -143,7 +143,8 @@ def _store(task: "Task[Any, Any]", flow: FlowRunContext | None, of_run: bool) ->
     )
 
 
-def _refreshes(task: "Task[Any, Any]") -> bool:
+def refreshes(task: "Task[Any, Any]") -> bool:
+    """Whether the task is computed anew although its result may be there."""
     if task.refresh_cache is not None:
         return task.refresh_cache
     return os.environ.get("PORTAL_TASKS_REFRESH_CACHE", "").lower() in {"1", "true"}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
-from flows.sdk.caching import kept
+from flows.sdk.caching import kept, refreshes
 from flows.sdk.context import TaskRunContext, current_flow, current_tags, current_task, merge_tags
 from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
@@ -14,6 +14,8 @@ from flows.sdk.generators import body
 from flows.sdk.hooks import run_hooks
 from flows.sdk.inputs import Upstream, UpstreamTaskError, resolved, upstream_of, value_of
 from flows.sdk.recorder import Aborted
+from flows.sdk.replay import Replay
+from flows.sdk.result_options import is_asked_for
 from flows.sdk.retries import delay_before
 from flows.sdk.signals import DeadlinePassed, RunReleased
 from flows.sdk.states import AwaitingRetry, Completed, Failed, Pending, Retrying, Running, State
@@ -153,8 +155,7 @@ class TaskCall:
         """Enter the final state and call the hooks that wait for it."""
         run, task = self.run, self.task
         run.enter(outcome)
-        replay = run.flow.replay if run.flow and not task.is_generator else None
-        if replay is not None and outcome.is_completed():
+        if (replay := self._replay()) and outcome.is_completed():
             replay.remember(run.key, self.inputs(), self.kwargs, outcome)
         hooks = task.on_completion_hooks if outcome.is_completed() else task.on_failure_hooks
         if hooks and (outcome.is_completed() or outcome.is_failed()):
@@ -163,11 +164,16 @@ class TaskCall:
 
     def _replayed(self) -> State | None:
         """The result that this call had in an earlier try of the flow run."""
-        flow = self.run.flow
-        if flow is None or flow.replay is None or flow.run_count < 2:
-            return None
-        found = flow.replay.find(self.run.key, self.inputs(), self.kwargs)
+        replay = self._replay()
+        found = replay.find(self.run.key, self.inputs(), self.kwargs) if replay else None
         return Completed(name="Cached", data=found.data) if found else None
+
+    def _replay(self) -> Replay | None:
+        """Where the flow run remembers results for its next try; None if it shall not remember this one."""
+        task, flow = self.task, self.run.flow
+        if flow is None or flow.replay is None or task.is_generator:
+            return None
+        return None if is_asked_for(task, flow) is False or refreshes(task) else flow.replay
 
     def inputs(self) -> tuple[Any, ...]:
         """The positional arguments; those of a method begin with what it is bound to."""

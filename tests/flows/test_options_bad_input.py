@@ -76,6 +76,7 @@ def test_a_task_run_in_a_thread_that_outlives_the_flow_ends_with_it(recorder: Me
     import contextvars
 
     begun, go = threading.Event(), threading.Event()
+    quietly = {"return_state": True}
 
     @task
     def linger() -> None:
@@ -84,7 +85,7 @@ def test_a_task_run_in_a_thread_that_outlives_the_flow_ends_with_it(recorder: Me
 
     @flow
     def work() -> None:
-        threading.Thread(target=contextvars.copy_context().run, args=(linger,), daemon=True).start()
+        threading.Thread(target=contextvars.copy_context().run, args=(linger,), kwargs=quietly).start()
         begun.wait()
 
     work()

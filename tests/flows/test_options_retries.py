@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flows import flow, task
+from flows.cache_policies import NO_CACHE
 from flows.sdk.memory import MemoryRecorder
 from flows.sdk.retries import delay_before
 from flows.sdk.states import Failed, State
@@ -157,6 +158,17 @@ def test_a_flow_retry_computes_anew_what_got_other_inputs(recorder: MemoryRecord
 
     assert work() == 4
     assert "Cached" not in recorder.states_of("double")
+
+
+@pytest.mark.parametrize("option", [{"cache_policy": NO_CACHE}, {"refresh_cache": True}])
+def test_a_flow_retry_computes_anew_what_must_not_be_cached(
+    recorder: MemoryRecorder, option: dict[str, Any]
+) -> None:
+    calls: list[int] = []
+    fragile = failing(1)
+    note = task(lambda: calls.append(1), name="note", **option)
+    flow(lambda: (note(), fragile())[1], name="work", retries=1)()
+    assert len(calls) == 2
 
 
 def test_a_flow_retry_takes_the_items_of_a_generator_again(recorder: MemoryRecorder) -> None:
