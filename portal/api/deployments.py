@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from portal.api.flow_runs import flow_run_as_json
 from portal.api.resource import Resource, Row, Rows, read
 from portal.api.schedules import ScheduleInput, schedule_as_json, spec_from
 from runs.create import NewRun, insert_runs
-from runs.models import FlowRun
+from runs.models import FlowRun, TaskRun
 from runs.session import DjangoSession
 
 COLUMNS = (
@@ -98,6 +99,8 @@ class RunInput(serializers.Serializer[Any]):
     tags = TagsField()
     idempotency_key = TextField(max_length=500)
     state = FirstState(required=False, allow_null=True)
+    work_queue_name = TextField(max_length=100)
+    parent_task_run_id = serializers.UUIDField(required=False, allow_null=True)
 
 
 class Deployments(Resource):
@@ -175,7 +178,12 @@ class Deployments(Resource):
             tags=body.get("tags", ()),
             idempotency_key=body.get("idempotency_key") or None,
             created_by=created_by(request),
+            parent_task_run_id=_parent_of(request, body),
         )
+        if body.get("work_queue_name"):
+            pool = deployment.work_queue.work_pool.name
+            there = {"work_pool_name": pool, "work_queue_name": body["work_queue_name"]}
+            new = replace(new, work_queue_id=_queue_of(deployment.workspace, there))
         if insert_runs(DjangoSession(), [new]):
             return Response(_flow_run(id=new.id), status=201)
         return Response(_flow_run(deployment=deployment, idempotency_key=new.idempotency_key))
@@ -211,6 +219,14 @@ def _queue_of(workspace: Workspace, body: Row) -> UUID:
         return resolve(f"{workspace.name}/{pool}/{queue}").id
     except BadQueueNameError as error:
         raise InvalidInput([FieldError("work_queue_name", str(error))]) from error
+
+
+def _parent_of(request: Request, body: Row) -> UUID | None:
+    """The task run that stands for the new run in another flow. Raises InvalidInput for a foreign one."""
+    parent: UUID | None = body.get("parent_task_run_id")
+    if parent and not TaskRun.objects.for_actor(actor_of(request)).filter(id=parent).exists():
+        raise InvalidInput([FieldError("parent_task_run_id", "there is no such task run")])
+    return parent
 
 
 def _flow_run(**lookup: Any) -> Row:

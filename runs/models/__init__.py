@@ -1,5 +1,6 @@
 from runs.models.artifact import Artifact
 from runs.models.flow_run import FlowRun, FlowRunState
+from runs.models.limit import ConcurrencyLimit, Slot
 from runs.models.log import Log
 from runs.models.result import Result, ResultLock
 from runs.models.run_input import RunInput
@@ -7,12 +8,14 @@ from runs.models.task_run import TaskRun, TaskRunState
 
 __all__ = [
     "Artifact",
+    "ConcurrencyLimit",
     "FlowRun",
     "FlowRunState",
     "Log",
     "Result",
     "ResultLock",
     "RunInput",
+    "Slot",
     "TaskRun",
     "TaskRunState",
 ]
