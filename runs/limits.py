@@ -154,19 +154,20 @@ def _wait(limit: _Limit, occupy: int) -> float:
 
 def _take(tx: Transaction, limits: Sequence[_Limit], wanted: Wanted) -> None:
     ids = [limit.id for limit in limits]
-    seconds = [
-        # What decays stands in a row: this is gone when all before it is gone, and then itself.
-        limit.decayed_in + wanted.occupy / limit.decay
-        if wanted.lease_seconds is None
-        else wanted.lease_seconds
-        for limit in limits
-    ]
+    seconds = [_seconds(limit, wanted) for limit in limits]
     holder = [wanted.flow_run_id, wanted.task_run_id, wanted.holder]
     rate = wanted.lease_seconds is None
     tx.execute(
         TAKE,
         [ids, wanted.lease_id, wanted.occupy, rate, *holder, [uuid7() for _ in ids], ids, seconds],
     )
+
+
+def _seconds(limit: _Limit, wanted: Wanted) -> float:
+    """What decays stands in a row: this is gone when all before it is gone, and then itself."""
+    if wanted.lease_seconds is None:
+        return limit.decayed_in + wanted.occupy / limit.decay
+    return wanted.lease_seconds
 
 
 def renew(session: Session, workspace_id: UUID, lease_id: UUID, seconds: float) -> bool:

@@ -47,7 +47,9 @@ class Slot(ScopedModel):
     lease = models.UUIDField()
     occupied = models.PositiveIntegerField(help_text="How many slots.")
     decays = models.BooleanField(default=False, help_text="Taken for a rate: frees itself.")
-    flow_run = models.ForeignKey("runs.FlowRun", on_delete=models.CASCADE, null=True, blank=True)
+    flow_run = models.ForeignKey(
+        "runs.FlowRun", on_delete=models.CASCADE, null=True, blank=True, related_name="slots"
+    )
     task_run_id = models.UUIDField(null=True, blank=True)
     holder = models.CharField(max_length=400, blank=True, default="", help_text="For people.")
     acquired = models.DateTimeField()
