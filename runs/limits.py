@@ -29,6 +29,7 @@ class Wanted:
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
     holder: str = ""
+    strict: bool = False  # a name without a limit is an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def acquire(session: Session, wanted: Wanted) -> Answer:
         found = _locked(tx, wanted)
         missing = tuple(name for name in wanted.names if name not in {limit.name for limit in found})
         limits = [limit for limit in found if limit.active]
+        if missing and wanted.strict:
+            raise LimitError(f"There is no concurrency limit {', '.join(missing)}.")
         _check(limits, wanted)
         if all(limit.is_ours for limit in limits):
             return Answer(missing)

@@ -50,6 +50,10 @@ class RemotePortal:
 
         return self._client.post(path, json.dumps(body).encode())
 
+    def close(self) -> None:
+        """Drop the connection; the next call opens a new one."""
+        self._client.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

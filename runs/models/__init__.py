@@ -1,4 +1,5 @@
 from runs.models.artifact import Artifact
+from runs.models.event import Event
 from runs.models.flow_run import FlowRun, FlowRunState
 from runs.models.limit import ConcurrencyLimit, Slot
 from runs.models.log import Log
@@ -9,6 +10,7 @@ from runs.models.task_run import TaskRun, TaskRunState
 __all__ = [
     "Artifact",
     "ConcurrencyLimit",
+    "Event",
     "FlowRun",
     "FlowRunState",
     "Log",

@@ -1,11 +1,17 @@
 """Concurrency limits, and who holds their slots."""
 
+from math import ceil
+
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.timezone import now
 
 from flows.models import Workspace
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
+from runs.models.flow_run import TERMINAL
 
 
 class ConcurrencyLimit(ScopedModel):
@@ -61,3 +67,15 @@ class Slot(ScopedModel):
 
     def __str__(self) -> str:
         return self.holder or str(self.lease)
+
+    @classmethod
+    def held(cls) -> "models.QuerySet[Slot]":
+        """Those that are not free again, as `runs.limits` counts them."""
+        running = Q(flow_run=None) | ~Q(flow_run__state_type__in=TERMINAL)
+        return cls.objects.filter(running, expires__gt=Now()).order_by("acquired")
+
+    def occupied_now(self, decay: float) -> int:
+        """How many slots this row holds; `decay` is its limit's, in slots per second."""
+        if not self.decays:
+            return self.occupied
+        return min(self.occupied, max(0, ceil((self.expires - now()).total_seconds() * decay)))

@@ -15,11 +15,21 @@ from flows.sdk import portal
 from portal.access.tokens import create_token
 from runs.create import create_flow_run
 from runs.models import FlowRun
-from tests.factories import make_deployment
+from tests.factories import default_workspace, make_deployment
 from tests.faults.conftest import Stage
-from tests.portal.fixtures import deployment_in
+from tests.portal.fixtures import (
+    deployment_in,
+    editor,
+    elsewhere,
+    foreigner,
+    operator,
+    superuser,
+    viewer,
+    workspace,
+)
 from tests.processes import PROJECT, RunningStack
 
+__all__ = ["editor", "elsewhere", "foreigner", "operator", "superuser", "viewer", "workspace"]
 FLOW_FILE = Path(__file__).parent / "flow_file.py"
 
 
@@ -48,10 +58,10 @@ class Around(Stage):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.stack.start("serve", "--port", str(port)).wait_for("Serving on")
-        workspace = Workspace.objects.get(name="default")
+        default = Workspace.objects.get(name="default")
         user = get_user_model().objects.create_user("ada")
-        Membership.objects.create(user=user, workspace=workspace, role="editor")
-        self.url, self.key = f"http://127.0.0.1:{port}/api", create_token(user, workspace)[1]
+        Membership.objects.create(user=user, workspace=default, role="editor")
+        self.url, self.key = f"http://127.0.0.1:{port}/api", create_token(user, default)[1]
 
     def script(self, file: Path) -> "subprocess.Popen[str]":
         """Start a Python script that knows the server."""
@@ -73,11 +83,15 @@ def around(stack: RunningStack) -> Around:
 
 
 @pytest.fixture
-def weather(live_server: LiveServer, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+def weather(
+    live_server: LiveServer, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Deployment]:
     """The deployment weather-report/seattle, on a server that this process reaches by HTTP."""
-    workspace = Workspace.objects.get_or_create(name="default")[0]
+    default = default_workspace()
     user = get_user_model().objects.create_user("ada")
-    Membership.objects.create(user=user, workspace=workspace, role="editor")
+    Membership.objects.create(user=user, workspace=default, role="editor")
     monkeypatch.setenv("PORTAL_API_URL", f"{live_server.url}/api")
-    monkeypatch.setenv("PORTAL_API_KEY", create_token(user, workspace)[1])
-    return deployment_in(workspace)
+    monkeypatch.setenv("PORTAL_API_KEY", create_token(user, default)[1])
+    yield deployment_in(default)
+    if isinstance(reached := portal.reached(), portal.RemotePortal):
+        reached.close()  # its thread in the server keeps a connection to the database that is dropped
