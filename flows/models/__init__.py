@@ -6,3 +6,7 @@ from flows.models.variable import Variable
 from flows.models.workspace import Membership, Workspace
 
 __all__ = ["Block", "Deployment", "Flow", "Membership", "Schedule", "Variable", "Workspace"]
+from flows.models.version import Bundle, DeploymentVersion
+from flows.models.workspace import Membership, Workspace
+
+__all__ = ["Bundle", "Deployment", "DeploymentVersion", "Flow", "Membership", "Schedule", "Workspace"]

@@ -105,5 +105,10 @@ def _git(*arguments: str) -> str:
 
 
 def fetched(path: str) -> str:
-    """The folder that `path` names: itself, or for `git+URL[#BRANCH]` a clone of its newest commit."""
+    """The folder that `path` names: itself, or for `git+URL[#BRANCH]` a clone of its newest
+    commit, for `bundle:HASH` the code that is stored in Portal. Raises SourceError."""
+    if path.startswith("bundle:"):
+        from flows.sdk.bundles import unpacked
+
+        return unpacked(path)
     return str(GitRepository.parse(path).fetch()) if path.startswith(PREFIX) else path

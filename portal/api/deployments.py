@@ -19,7 +19,8 @@ from agents.models.work_queue import DEFAULT_QUEUE
 from agents.registry import BadQueueNameError, resolve
 from flows.catalog.deployments import deploy
 from flows.catalog.parameters import FieldError, validate
-from flows.models import Deployment, Flow, Membership, Schedule, Workspace
+from flows.catalog.versions import NoSuchVersionError, roll_back
+from flows.models import Deployment, DeploymentVersion, Flow, Membership, Schedule, Workspace
 from portal.access.actors import actor_of, has_role, home_workspace
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TagsField, TextField
@@ -34,8 +35,8 @@ from runs.session import DjangoSession
 
 COLUMNS = (
     "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
-    "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "paused",
-    "crash_retries", "crash_retry_delay_seconds",
+    "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "version_number",
+    "paused", "crash_retries", "crash_retry_delay_seconds",
     "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
 )  # fmt: skip
 RENAMED = {
@@ -44,6 +45,8 @@ RENAMED = {
     "work_queue__work_pool_id": "work_pool_id",
     "work_queue__work_pool__name": "work_pool_name",
 }
+
+MOST_VERSIONS = 200
 
 
 class DeploymentFilter(django_filters.FilterSet):
@@ -103,6 +106,12 @@ class RunInput(serializers.Serializer[Any]):
     parent_task_run_id = serializers.UUIDField(required=False, allow_null=True)
 
 
+class RollbackInput(serializers.Serializer[Any]):
+    """The body of rollback."""
+
+    number = serializers.IntegerField(min_value=1, max_value=1_000_000_000)
+
+
 class Deployments(Resource):
     """`/api/deployments`"""
 
@@ -112,6 +121,7 @@ class Deployments(Resource):
     roles: ClassVar[Mapping[str, Membership.Role]] = {
         "create": Membership.Role.EDITOR,
         "create_flow_run": Membership.Role.OPERATOR,
+        "rollback": Membership.Role.EDITOR,
     }
 
     def shape(self, rows: Rows) -> Rows:
@@ -157,6 +167,23 @@ class Deployments(Resource):
         if found is None:
             raise NotFound(f"There is no deployment '{flow_name}/{name}', or you may not see it.")
         return Response(self.as_json(found.id))
+
+    @action(detail=True)
+    def versions(self, request: Request, pk: str) -> Response:
+        """The newest versions, newest first, at most 200."""
+        found = DeploymentVersion.objects.filter(deployment_id=self.as_json(pk)["id"])
+        rows = found.order_by("-number").values("id", "created", "number", "values")[:MOST_VERSIONS]
+        return Response(list(rows))
+
+    @action(detail=True, methods=["post"])
+    def rollback(self, request: Request, pk: str) -> Response:
+        """Make the deployment what it was in version `number`; 409 if it never had it."""
+        number = read(RollbackInput, request)["number"]
+        try:
+            deployment = roll_back(self.get_object().id, number)
+        except NoSuchVersionError as error:
+            raise Conflict(detail=str(error)) from error
+        return Response(self.as_json(deployment.id))
 
     @action(detail=True, methods=["post"])
     def create_flow_run(self, request: Request, pk: str) -> Response:

@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from portal.api.artifacts import Artifacts
 from portal.api.blocks import Blocks
+from portal.api.bundles import Bundles
 from portal.api.concurrency_limits import ConcurrencyLimits
 from portal.api.deployments import Deployments
 from portal.api.events import Events
@@ -36,6 +37,7 @@ router = SimpleRouter()
 router.trailing_slash = "/?"
 router.register("artifacts", Artifacts, basename="api-artifact")
 router.register("blocks", Blocks, basename="api-block")
+router.register("bundles", Bundles, basename="api-bundle")
 router.register("concurrency_limits", ConcurrencyLimits, basename="api-concurrency-limit")
 router.register("deployments", Deployments, basename="api-deployment")
 router.register("events", Events, basename="api-event")
