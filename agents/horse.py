@@ -24,6 +24,7 @@ from flows.catalog.entrypoints import EntrypointError, load_flow
 from flows.sdk.backend import Backend, backed_by
 from flows.sdk import portal
 from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
+from flows.sdk.entrypoints import EntrypointError, load_flow
 from flows.sdk.recorder import Aborted, LogLine, Verdict
 from flows.sdk.states import Cancelled, Failed, State
 from runs.backend import database_backend

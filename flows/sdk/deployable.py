@@ -117,7 +117,7 @@ class Deployable:
         `source` is a folder, a `GitRepository`, or the address of one. A deployment of this flow has
         agents load it from the same place. Raises SourceError, and EntrypointError if it is not there.
         """
-        from flows.catalog.entrypoints import load_flow
+        from flows.sdk.entrypoints import load_flow
 
         place = _place_of(source)
         flow = load_flow(entrypoint, place)

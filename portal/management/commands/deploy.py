@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from agents.models.work_pool import DEFAULT_POOL
 from agents.models.work_queue import DEFAULT_QUEUE
-from flows.catalog.entrypoints import EntrypointError, load_flow
 from flows.models.workspace import DEFAULT_WORKSPACE
 from flows.sdk.bundles import store
+from flows.sdk.entrypoints import EntrypointError, load_flow
 from flows.sdk.parameters import parameter_schema
 from flows.sdk.sources import SourceError
 from portal.client import Portal, PortalError, connect, path_of
