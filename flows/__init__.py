@@ -4,6 +4,8 @@ Light to import: no Django, and pydantic only when parameters are checked. The D
 the same package (`flows.models`, `flows.catalog`) and is loaded by Django alone.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from flows.sdk.context import tags
 from flows.sdk.flows import Flow, flow
 from flows.sdk.inputs import unmapped
@@ -25,3 +27,16 @@ __all__ = [
     "task",
     "unmapped",
 ]
+if TYPE_CHECKING:
+    from flows.sdk.deployments import serve
+
+__all__ = ["Flow", "State", "Task", "flow", "get_run_logger", "serve", "tags", "task", "unmapped"]
+
+
+def __getattr__(name: str) -> Any:
+    """What few flows need and what takes its time to load."""
+    if name == "serve":
+        from flows.sdk.deployments import serve
+
+        return serve
+    raise AttributeError(f"module 'flows' has no attribute {name!r}")

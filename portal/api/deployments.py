@@ -178,9 +178,10 @@ class Deployments(Resource):
     @action(detail=True, methods=["post"])
     def rollback(self, request: Request, pk: str) -> Response:
         """Make the deployment what it was in version `number`; 409 if it never had it."""
+        found: Deployment = self.get_object()
         number = read(RollbackInput, request)["number"]
         try:
-            deployment = roll_back(self.get_object().id, number)
+            deployment = roll_back(found.id, number)
         except NoSuchVersionError as error:
             raise Conflict(detail=str(error)) from error
         return Response(self.as_json(deployment.id))

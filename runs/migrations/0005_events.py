@@ -31,15 +31,15 @@ CREATE FUNCTION runs_event_of_flow_run_state() RETURNS trigger LANGUAGE plpgsql 
 BEGIN
     INSERT INTO runs_event
         (id, occurred, workspace_id, event, resource_id, resource, related, payload, received)
-    SELECT s.id, s.timestamp, r.workspace_id, 'prefect.flow-run.' || s.name,
+    SELECT NEW.id, NEW.timestamp, r.workspace_id, 'prefect.flow-run.' || NEW.name,
            'prefect.flow-run.' || r.id,
            jsonb_build_object(
                'prefect.resource.id', 'prefect.flow-run.' || r.id,
                'prefect.resource.name', r.name,
-               'prefect.state-message', left(s.message, 1000),
-               'prefect.state-name', s.name,
-               'prefect.state-timestamp', s.timestamp,
-               'prefect.state-type', s.type),
+               'prefect.state-message', left(NEW.message, 1000),
+               'prefect.state-name', NEW.name,
+               'prefect.state-timestamp', NEW.timestamp,
+               'prefect.state-type', NEW.type),
            jsonb_build_array(jsonb_build_object(
                'prefect.resource.id', 'prefect.flow.' || r.flow_id,
                'prefect.resource.role', 'flow'))
@@ -47,15 +47,14 @@ BEGIN
                jsonb_build_object(
                    'prefect.resource.id', 'prefect.deployment.' || r.deployment_id,
                    'prefect.resource.role', 'deployment')) END,
-           jsonb_build_object('attempt', s.attempt),
+           jsonb_build_object('attempt', NEW.attempt),
            clock_timestamp()
-    FROM entered s JOIN runs_flowrun r ON r.id = s.flow_run_id
+    FROM runs_flowrun r WHERE r.id = NEW.flow_run_id
     ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
 CREATE TRIGGER runs_event_of_flow_run_state AFTER INSERT ON runs_flowrunstate
-    REFERENCING NEW TABLE AS entered FOR EACH STATEMENT
-    EXECUTE FUNCTION runs_event_of_flow_run_state();
+    FOR EACH ROW EXECUTE FUNCTION runs_event_of_flow_run_state();
 """
 
 NO_TRIGGER = """

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import flow
-from flows.deployments import GitRepository, RunnerDeployment, SourceError, serve
+from flows import flow, serve
+from flows.deployments import GitRepository, RunnerDeployment, SourceError
 from flows.models import Deployment
 from flows.schedules import Cron, Interval
 from flows.sdk.flows import Flow
@@ -144,7 +144,7 @@ def commit(folder: Path) -> None:
 def test_a_flow_comes_from_a_folder(tmp_path: Path) -> None:
     (tmp_path / "hello.py").write_text(SCRIPT)
 
-    found = Flow.from_source(tmp_path, "hello.py:hello")
+    found = flow.from_source(tmp_path, "hello.py:hello")
 
     assert found.fn("Ada") is None
     deployment = found.with_options(retries=1).to_deployment("x")
