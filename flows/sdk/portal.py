@@ -64,7 +64,17 @@ class Caller:
 
 
 _here: Callable[[Caller | None], Portal] | None = None
+_caller: Caller | None = None
 _used: Portal | None = None
+
+
+def _forget_after_fork() -> None:
+    """A child has none of the parent's threads, and must not talk on its connection."""
+    global _used
+    _used = None
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def fill(here: Callable[[Caller | None], Portal]) -> None:
@@ -80,18 +90,20 @@ def use(portal: Portal | None) -> None:
 
 
 def use_here(caller: Caller) -> None:
-    """Reach the API of this process whatever the environment says: for agents."""
-    use(_here(caller) if _here else None)
+    """Reach the API of this process, on behalf of `caller`, whatever the environment says: for agents."""
+    global _caller
+    _caller = caller
+    use(None)
 
 
 def reached() -> Portal | None:
     """The Portal of this process; None if there is none. Raises ValueError for a bad PORTAL_API_URL."""
     if _used is None:
         url = os.environ.get("PORTAL_API_URL")
-        if url:
+        if url and _caller is None:
             use(RemotePortal(url, os.environ.get("PORTAL_API_KEY", "")))
         elif _here is not None:
-            use(_here(None))
+            use(_here(_caller))
     return _used
 
 

@@ -60,6 +60,7 @@ class _Wanted:
 def run_deployment(name: UUID | str, **options: Any) -> Any:
     """Start a run of a deployment and return it (a FlowRun) once it is over, in whatever state.
 
+    A flow that waits keeps its agent: another one must be there for the run it waits for.
     Options as in `arun_deployment`. Where an event loop runs, this is to be awaited, as in Prefect.
     """
     return portal.here_or_awaited(_steps(_wanted(name, **options)))
