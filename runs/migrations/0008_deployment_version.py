@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0005_events"),
+        ("runs", "0007_events"),
     ]
 
     operations = [
