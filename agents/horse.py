@@ -20,9 +20,8 @@ from django.db import connections
 
 from agents.claim import Claimed
 from agents.guard import die_with_parent
-from flows.catalog.entrypoints import EntrypointError, load_flow
-from flows.sdk.backend import Backend, backed_by
 from flows.sdk import portal
+from flows.sdk.backend import Backend, backed_by
 from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
 from flows.sdk.entrypoints import EntrypointError, load_flow
 from flows.sdk.recorder import Aborted, LogLine, Verdict

@@ -14,6 +14,9 @@ from flows.sdk.pausing import pause_flow_run, resume_flow_run, suspend_flow_run
 from flows.sdk.states import State
 from flows.sdk.tasks import Task, task
 
+if TYPE_CHECKING:
+    from flows.sdk.deployments import serve
+
 __all__ = [
     "Flow",
     "State",
@@ -22,15 +25,12 @@ __all__ = [
     "get_run_logger",
     "pause_flow_run",
     "resume_flow_run",
+    "serve",
     "suspend_flow_run",
     "tags",
     "task",
     "unmapped",
 ]
-if TYPE_CHECKING:
-    from flows.sdk.deployments import serve
-
-__all__ = ["Flow", "State", "Task", "flow", "get_run_logger", "serve", "tags", "task", "unmapped"]
 
 
 def __getattr__(name: str) -> Any:

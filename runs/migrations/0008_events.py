@@ -89,7 +89,7 @@ FIELDS = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0006_limits")]
+    dependencies = [("runs", "0007_limits")]
 
     operations = [
         migrations.RunSQL(CREATE, "DROP TABLE runs_event"),

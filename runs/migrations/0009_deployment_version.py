@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0007_events"),
+        ("runs", "0008_events"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ import flows.sdk.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flows", "0003_crash_retries"),
+        ("flows", "0004_variables_and_blocks"),
     ]
 
     operations = [

@@ -10,7 +10,7 @@ import flows.sdk.ids
 class Migration(migrations.Migration):
     dependencies = [
         ("flows", "0003_crash_retries"),
-        ("runs", "0005_results"),
+        ("runs", "0006_pauses_and_inputs"),
     ]
 
     operations = [
