@@ -20,9 +20,10 @@ from django.db import connections
 
 from agents.claim import Claimed
 from agents.guard import die_with_parent
-from flows.catalog.entrypoints import EntrypointError, load_flow
+from flows.sdk import portal
 from flows.sdk.backend import Backend, backed_by
 from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
+from flows.sdk.entrypoints import EntrypointError, load_flow
 from flows.sdk.recorder import Aborted, LogLine, Verdict
 from flows.sdk.states import Cancelled, Failed, State
 from runs.backend import database_backend
@@ -108,6 +109,7 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     _keep_run_logs_to_the_run()
     run = claimed.run
     recorder = HorseRecorder(conninfo, claimed)
+    portal.use_here(portal.Caller(claimed.workspace_id, run.name))
     try:
         flow = load_flow(_entrypoint(claimed), claimed.path)
         recorder.note_loaded()

@@ -4,6 +4,8 @@ Light to import: no Django, and pydantic only when parameters are checked. The D
 the same package (`flows.models`, `flows.catalog`) and is loaded by Django alone.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from flows.sdk.context import tags
 from flows.sdk.flows import Flow, flow
 from flows.sdk.inputs import unmapped
@@ -11,6 +13,9 @@ from flows.sdk.logs import get_run_logger
 from flows.sdk.pausing import pause_flow_run, resume_flow_run, suspend_flow_run
 from flows.sdk.states import State
 from flows.sdk.tasks import Task, task
+
+if TYPE_CHECKING:
+    from flows.sdk.deployments import serve
 
 __all__ = [
     "Flow",
@@ -20,8 +25,18 @@ __all__ = [
     "get_run_logger",
     "pause_flow_run",
     "resume_flow_run",
+    "serve",
     "suspend_flow_run",
     "tags",
     "task",
     "unmapped",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What few flows need and what takes its time to load."""
+    if name == "serve":
+        from flows.sdk.deployments import serve
+
+        return serve
+    raise AttributeError(f"module 'flows' has no attribute {name!r}")

@@ -9,6 +9,7 @@ from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
+from uuid import UUID
 
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
@@ -17,17 +18,14 @@ from django.urls import resolve
 
 from flows.models import Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE
+from flows.sdk.client import PortalApiError
 from portal.access.models import ApiToken
 
 TIMEOUT = 30.0  # seconds
 
 
-class PortalError(Exception):
+class PortalError(PortalApiError):
     """The API refused. The text is for people; `status` is HTTP's (503 also if nobody answers)."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 class Portal(Protocol):
@@ -45,7 +43,7 @@ def connect(workspace: str = DEFAULT_WORKSPACE) -> Portal:
     address = os.environ.get("PORTAL_API_URL")
     if address:
         return RemotePortal(address, os.environ.get("PORTAL_API_KEY", ""))
-    return LocalPortal(workspace)
+    return LocalPortal(_workspace(workspace).id)
 
 
 def path_of(*parts: str) -> str:
@@ -101,16 +99,21 @@ class CommandLine:
         return f"{getpass.getuser()} (command line)"
 
 
+def _workspace(name: str) -> Workspace:
+    found: Workspace | None = Workspace.objects.filter(name=name).first()
+    if found is None:
+        names = ", ".join(Workspace.objects.order_by("name").values_list("name", flat=True)[:20])
+        raise PortalError(404, f"There is no workspace '{name}'. There are: {names}.")
+    return found
+
+
 class LocalPortal:
     """The API of this process: the same views, without a server between."""
 
-    def __init__(self, workspace: str) -> None:
+    def __init__(self, workspace_id: UUID, caller: CommandLine | None = None) -> None:
         self.url = settings.PORTAL_URL
-        found = Workspace.objects.filter(name=workspace).first()
-        if found is None:
-            names = ", ".join(Workspace.objects.order_by("name").values_list("name", flat=True)[:20])
-            raise PortalError(404, f"There is no workspace '{workspace}'. There are: {names}.")
-        self._token = ApiToken(workspace=found)  # never saved: it says which workspace is meant
+        self._caller = caller or CommandLine()
+        self._token = ApiToken(workspace_id=workspace_id)  # never saved: it says which one is meant
 
     def get(self, path: str, **query: Any) -> Any:
         return self._call("GET", path, urlencode(query), b"")
@@ -142,7 +145,7 @@ class LocalPortal:
             }
         )
         # DRF's own door for callers that are known already; nothing from a network can open it.
-        vars(request).update(_force_auth_user=CommandLine(), _force_auth_token=self._token)
+        vars(request).update(_force_auth_user=self._caller, _force_auth_token=self._token)
         return request
 
 

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from flows.catalog.parameters import FieldError, schema_errors, storage_errors
 from flows.catalog.slots import ScheduleError, validate_cron, validate_interval, validate_timezone
+from flows.catalog.versions import note_version
 from flows.models import Deployment, Flow, Schedule, Workspace
 from flows.models.schedule import EPOCH
 
@@ -75,7 +76,7 @@ def deploy(
     """Create the deployment `flow_name/name`, or change it to what is given here.
 
     Returns it and whether it was made now. `schedules` None leaves the schedules, and `paused` None
-    the switch, as they are; `crash_retries` None means as the flow says.
+    the switch, as they are; `crash_retries` None means as the flow says. What changes makes a version.
     Raises ValidationError, field by field.
     """
     values = {
@@ -98,6 +99,7 @@ def deploy(
     deployment, made = Deployment.objects.update_or_create(flow=flow, name=name, defaults=values)
     if schedules is not None:
         replace_schedules(deployment, schedules)
+    note_version(deployment)
     return deployment, made
 
 

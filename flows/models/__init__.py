@@ -3,6 +3,17 @@ from flows.models.deployment import Deployment
 from flows.models.flow import Flow
 from flows.models.schedule import Schedule
 from flows.models.variable import Variable
+from flows.models.version import Bundle, DeploymentVersion
 from flows.models.workspace import Membership, Workspace
 
-__all__ = ["Block", "Deployment", "Flow", "Membership", "Schedule", "Variable", "Workspace"]
+__all__ = [
+    "Block",
+    "Bundle",
+    "Deployment",
+    "DeploymentVersion",
+    "Flow",
+    "Membership",
+    "Schedule",
+    "Variable",
+    "Workspace",
+]

@@ -29,6 +29,7 @@ class Deployment(ScopedModel):
     work_queue = models.ForeignKey("agents.WorkQueue", on_delete=models.PROTECT, related_name="deployments")
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     version = models.CharField(max_length=100, blank=True, default="")
+    version_number = models.PositiveIntegerField(default=0, help_text="Of its DeploymentVersion.")
     paused = models.BooleanField(default=False)
     crash_retries = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="How often a crashed run is run again. Empty: as the flow says."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
+from flows.sdk.deployable import Deployable
 from flows.sdk.generators import stream, stream_async
 from flows.sdk.hooks import H, Hook, checked_hooks
 from flows.sdk.names import RunName, checked_run_name
@@ -25,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Flow(Generic[P, R]):
+class Flow(Deployable, Generic[P, R]):
     """A function as a flow. Made by `@flow`; its options are described there."""
 
     def __init__(
@@ -58,6 +59,7 @@ class Flow(Generic[P, R]):
         self._read(options.checked_function(fn, "flow"))
         self.name = name or self.fn.__name__.replace("_", "-")
         self.parameters = Parameters(self.fn, f"Flow {self.name!r}")
+        self.source: tuple[str, str] | None = None  # where `from_source` found it: folder, entrypoint
         self.description = options.described(self.fn, description)
         self._version = version
         self.tags = tuple(tags)
@@ -100,7 +102,9 @@ class Flow(Generic[P, R]):
 
     def with_options(self, **changes: Any) -> "Flow[P, R]":
         """A copy of the flow with other options. What is given as None stays as it is."""
-        return Flow(self._descriptor, **options.changed(self._options(), changes))
+        changed = Flow(self._descriptor, **options.changed(self._options(), changes))
+        changed.source = self.source
+        return changed
 
     def _options(self) -> dict[str, Any]:
         names = inspect.signature(Flow.__init__).parameters.keys() - {"self", "fn"}
@@ -246,3 +250,6 @@ def flow(fn: Any = None, /, **options: Any) -> Any:
     if fn is None:
         return lambda function: Flow(function, **options)
     return Flow(fn, **options)
+
+
+vars(flow).update(from_source=Flow.from_source)  # as Prefect's users write it: flow.from_source(...)

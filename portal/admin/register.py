@@ -14,11 +14,12 @@ from portal.admin.blocks import BlockAdmin
 from portal.admin.deployments import DeploymentAdmin
 from portal.admin.flow_runs import FlowRunAdmin
 from portal.admin.flows import FlowAdmin
+from portal.admin.limits import ConcurrencyLimitAdmin
 from portal.admin.users import UserAdmin
 from portal.admin.variables import VariableAdmin
 from portal.admin.work_pools import WorkPoolAdmin
 from portal.admin.workspaces import WorkspaceAdmin
-from runs.models import FlowRun
+from runs.models import ConcurrencyLimit, FlowRun
 
 
 def register_all() -> None:
@@ -37,6 +38,7 @@ def register_all() -> None:
         (FlowRun, FlowRunAdmin),
         (Deployment, DeploymentAdmin),
         (Flow, FlowAdmin),
+        (ConcurrencyLimit, ConcurrencyLimitAdmin),
         (WorkPool, WorkPoolAdmin),
         (Agent, AgentAdmin),
         (ServiceStatus, ServiceStatusAdmin),

@@ -16,6 +16,7 @@ NAVIGATION = (
     ("Deployments", "admin:flows_deployment_changelist"),
     ("Flows", "admin:flows_flow_changelist"),
     ("Pools", "admin:agents_workpool_changelist"),
+    ("Limits", "admin:runs_concurrencylimit_changelist"),
     ("Agents", "admin:agents_agent_changelist"),
     ("Variables", "admin:flows_variable_changelist"),
     ("Blocks", "admin:flows_block_changelist"),

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -18,7 +19,8 @@ from agents.models.work_queue import DEFAULT_QUEUE
 from agents.registry import BadQueueNameError, resolve
 from flows.catalog.deployments import deploy
 from flows.catalog.parameters import FieldError, validate
-from flows.models import Deployment, Flow, Membership, Schedule, Workspace
+from flows.catalog.versions import NoSuchVersionError, roll_back
+from flows.models import Deployment, DeploymentVersion, Flow, Membership, Schedule, Workspace
 from portal.access.actors import actor_of, has_role, home_workspace
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TagsField, TextField
@@ -28,13 +30,13 @@ from portal.api.flow_runs import flow_run_as_json
 from portal.api.resource import Resource, Row, Rows, read
 from portal.api.schedules import ScheduleInput, schedule_as_json, spec_from
 from runs.create import NewRun, insert_runs
-from runs.models import FlowRun
+from runs.models import FlowRun, TaskRun
 from runs.session import DjangoSession
 
 COLUMNS = (
     "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
-    "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "paused",
-    "crash_retries", "crash_retry_delay_seconds",
+    "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "version_number",
+    "paused", "crash_retries", "crash_retry_delay_seconds",
     "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
 )  # fmt: skip
 RENAMED = {
@@ -43,6 +45,8 @@ RENAMED = {
     "work_queue__work_pool_id": "work_pool_id",
     "work_queue__work_pool__name": "work_pool_name",
 }
+
+MOST_VERSIONS = 200
 
 
 class DeploymentFilter(django_filters.FilterSet):
@@ -98,6 +102,14 @@ class RunInput(serializers.Serializer[Any]):
     tags = TagsField()
     idempotency_key = TextField(max_length=500)
     state = FirstState(required=False, allow_null=True)
+    work_queue_name = TextField(max_length=100)
+    parent_task_run_id = serializers.UUIDField(required=False, allow_null=True)
+
+
+class RollbackInput(serializers.Serializer[Any]):
+    """The body of rollback."""
+
+    number = serializers.IntegerField(min_value=1, max_value=1_000_000_000)
 
 
 class Deployments(Resource):
@@ -109,6 +121,7 @@ class Deployments(Resource):
     roles: ClassVar[Mapping[str, Membership.Role]] = {
         "create": Membership.Role.EDITOR,
         "create_flow_run": Membership.Role.OPERATOR,
+        "rollback": Membership.Role.EDITOR,
     }
 
     def shape(self, rows: Rows) -> Rows:
@@ -155,6 +168,24 @@ class Deployments(Resource):
             raise NotFound(f"There is no deployment '{flow_name}/{name}', or you may not see it.")
         return Response(self.as_json(found.id))
 
+    @action(detail=True)
+    def versions(self, request: Request, pk: str) -> Response:
+        """The newest versions, newest first, at most 200."""
+        found = DeploymentVersion.objects.filter(deployment_id=self.as_json(pk)["id"])
+        rows = found.order_by("-number").values("id", "created", "number", "values")[:MOST_VERSIONS]
+        return Response(list(rows))
+
+    @action(detail=True, methods=["post"])
+    def rollback(self, request: Request, pk: str) -> Response:
+        """Make the deployment what it was in version `number`; 409 if it never had it."""
+        found: Deployment = self.get_object()
+        number = read(RollbackInput, request)["number"]
+        try:
+            deployment = roll_back(found.id, number)
+        except NoSuchVersionError as error:
+            raise Conflict(detail=str(error)) from error
+        return Response(self.as_json(deployment.id))
+
     @action(detail=True, methods=["post"])
     def create_flow_run(self, request: Request, pk: str) -> Response:
         """Make a run: 201; 200 with the earlier run if the idempotency key was seen before.
@@ -175,7 +206,12 @@ class Deployments(Resource):
             tags=body.get("tags", ()),
             idempotency_key=body.get("idempotency_key") or None,
             created_by=created_by(request),
+            parent_task_run_id=_parent_of(request, body),
         )
+        if body.get("work_queue_name"):
+            pool = deployment.work_queue.work_pool.name
+            there = {"work_pool_name": pool, "work_queue_name": body["work_queue_name"]}
+            new = replace(new, work_queue_id=_queue_of(deployment.workspace, there))
         if insert_runs(DjangoSession(), [new]):
             return Response(_flow_run(id=new.id), status=201)
         return Response(_flow_run(deployment=deployment, idempotency_key=new.idempotency_key))
@@ -211,6 +247,14 @@ def _queue_of(workspace: Workspace, body: Row) -> UUID:
         return resolve(f"{workspace.name}/{pool}/{queue}").id
     except BadQueueNameError as error:
         raise InvalidInput([FieldError("work_queue_name", str(error))]) from error
+
+
+def _parent_of(request: Request, body: Row) -> UUID | None:
+    """The task run that stands for the new run in another flow. Raises InvalidInput for a foreign one."""
+    parent: UUID | None = body.get("parent_task_run_id")
+    if parent and not TaskRun.objects.for_actor(actor_of(request)).filter(id=parent).exists():
+        raise InvalidInput([FieldError("parent_task_run_id", "there is no such task run")])
+    return parent
 
 
 def _flow_run(**lookup: Any) -> Row:

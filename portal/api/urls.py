@@ -11,7 +11,10 @@ from rest_framework.views import APIView
 
 from portal.api.artifacts import Artifacts
 from portal.api.blocks import Blocks
+from portal.api.bundles import Bundles
+from portal.api.concurrency_limits import ConcurrencyLimits
 from portal.api.deployments import Deployments
+from portal.api.events import Events
 from portal.api.flow_runs import FlowRuns
 from portal.api.flows import Flows
 from portal.api.logs import Logs
@@ -34,7 +37,10 @@ router = SimpleRouter()
 router.trailing_slash = "/?"
 router.register("artifacts", Artifacts, basename="api-artifact")
 router.register("blocks", Blocks, basename="api-block")
+router.register("bundles", Bundles, basename="api-bundle")
+router.register("concurrency_limits", ConcurrencyLimits, basename="api-concurrency-limit")
 router.register("deployments", Deployments, basename="api-deployment")
+router.register("events", Events, basename="api-event")
 router.register("flow_runs", FlowRuns, basename="api-flow-run")
 router.register("flows", Flows, basename="api-flow")
 router.register("logs", Logs, basename="api-log")

@@ -1,5 +1,7 @@
 from runs.models.artifact import Artifact
+from runs.models.event import Event
 from runs.models.flow_run import FlowRun, FlowRunState
+from runs.models.limit import ConcurrencyLimit, Slot
 from runs.models.log import Log
 from runs.models.result import Result, ResultLock
 from runs.models.run_input import RunInput
@@ -7,12 +9,15 @@ from runs.models.task_run import TaskRun, TaskRunState
 
 __all__ = [
     "Artifact",
+    "ConcurrencyLimit",
+    "Event",
     "FlowRun",
     "FlowRunState",
     "Log",
     "Result",
     "ResultLock",
     "RunInput",
+    "Slot",
     "TaskRun",
     "TaskRunState",
 ]

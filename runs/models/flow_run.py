@@ -77,6 +77,9 @@ class FlowRun(ScopedModel):
         "agents.Agent", on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
     )
     infrastructure_pid = models.CharField(max_length=200, blank=True, default="")
+    deployment_version = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Which version of its deployment was claimed."
+    )
     claimed_time = models.DateTimeField(null=True, blank=True)
     forked_time = models.DateTimeField(null=True, blank=True)
     loaded_time = models.DateTimeField(null=True, blank=True)

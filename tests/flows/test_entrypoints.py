@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.catalog.entrypoints import EntrypointError, load_flow
+from flows.sdk.entrypoints import EntrypointError, load_flow
 
 ETL = """
 from flows import flow
@@ -132,7 +132,7 @@ def test_a_package_called_flows_is_refused(tmp_path: Path) -> None:
 def test_neither_the_sdk_nor_entrypoints_import_django() -> None:
     script = (
         "import sys, flows, flows.runtime, flows.artifacts, flows.futures, flows.states, flows.task_runners, "
-        "flows.catalog.entrypoints, flows.sdk.validation\n"
+        "flows.sdk.entrypoints, flows.sdk.validation\n"
         "sys.exit('django' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -8,10 +8,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from agents.models.work_pool import DEFAULT_POOL
 from agents.models.work_queue import DEFAULT_QUEUE
-from flows.catalog.entrypoints import EntrypointError, load_flow
 from flows.models.workspace import DEFAULT_WORKSPACE
+from flows.sdk.bundles import store
+from flows.sdk.entrypoints import EntrypointError, load_flow
 from flows.sdk.parameters import parameter_schema
-from portal.client import PortalError, connect
+from flows.sdk.sources import SourceError
+from portal.client import Portal, PortalError, connect, path_of
 from portal.management.arguments import as_dict, parameter
 
 
@@ -46,6 +48,12 @@ class Command(BaseCommand):
             help="run again after a crash (default: as the flow says)",
         )
         parser.add_argument("--crash-retry-delay", type=float, metavar="SECONDS", help="wait before each")
+        parser.add_argument(
+            "--bundle", action="store_true", help="store the folder's code, so that any agent runs exactly it"
+        )
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument("--list-versions", action="store_true", help="deploy nothing, show what was")
+        instead.add_argument("--rollback", type=int, metavar="N", help="go back to version N instead")
         parser.add_argument("--description", help="default: the flow's docstring")
         parser.add_argument("--workspace", default=DEFAULT_WORKSPACE)
 
@@ -53,10 +61,27 @@ class Command(BaseCommand):
         workspace, pool, queue = _queue(options["queue"], options["workspace"])
         body = payload(options) | {"work_pool_name": pool, "work_queue_name": queue}
         try:
-            made = connect(workspace).post("deployments/", body)
-        except PortalError as error:
+            server = connect(workspace)
+            if options["list_versions"] or options["rollback"]:
+                self.look_back(server, body, options["rollback"])
+                return
+            if options["bundle"]:
+                body["path"] = store(server, body["path"])
+            self.report(server.post("deployments/", body))
+        except (PortalError, SourceError) as error:
             raise CommandError(str(error)) from error
-        self.report(made)
+
+    def look_back(self, server: Portal, body: dict[str, Any], number: int | None) -> None:
+        """Go back to a version, or list those that there are; "*" marks the one in use."""
+        found = server.get(path_of("deployments", "name", body["flow_name"], body["name"]))
+        path = f"deployments/{found['id']}"
+        if number:
+            self.report(server.post(f"{path}/rollback", {"number": number}))
+            return
+        for each in server.get(f"{path}/versions"):
+            mark = "*" if each["number"] == found["version_number"] else " "
+            code = f"{each['values']['entrypoint']} in {each['values']['path']}"
+            self.stdout.write(f"{mark} {each['number']:>4}  {each['created']}  {code}")
 
     def report(self, made: dict[str, Any]) -> None:
         name = f"{made['flow_name']}/{made['name']}"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -13,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from agents.models import Agent, ServiceStatus
 from flows.models import Deployment, Workspace
 from portal.access.tokens import create_token
-from runs.models import FlowRun
-from tests.factories import make_deployment, make_queue, make_run
+from runs.models import ConcurrencyLimit, FlowRun
+from tests.factories import default_workspace, make_deployment, make_queue, make_run
 
 pytestmark = pytest.mark.django_db
 RUNS = "/admin/runs/flowrun/"
@@ -39,6 +40,14 @@ def make_token(number: int) -> None:
     create_token(user, Workspace.objects.get(name="default"))
 
 
+def make_limit(number: int) -> None:
+    limit = ConcurrencyLimit.objects.create(workspace=default_workspace(), name=f"l-{number}", limit=9)
+    for _ in range(3):
+        moment = datetime.now(UTC)
+        until = moment + timedelta(minutes=5)
+        limit.slots.create(lease=uuid4(), occupied=1, flow_run=make_run(), acquired=moment, expires=until)
+
+
 LISTS: dict[str, Callable[[int], Any]] = {
     "/admin/": lambda number: make_run(make_deployment(name=f"d-{number}")),
     RUNS: lambda number: make_run(make_deployment(name=f"d-{number}", flow=f"f-{number}")),
@@ -46,6 +55,7 @@ LISTS: dict[str, Callable[[int], Any]] = {
     "/admin/flows/flow/": lambda number: make_deployment(name=f"d-{number}", flow=f"f-{number}"),
     "/admin/flows/workspace/": lambda number: Workspace.objects.create(name=f"w-{number}"),
     "/admin/agents/workpool/": lambda number: make_queue(pool=f"p-{number}"),
+    "/admin/runs/concurrencylimit/": make_limit,
     "/admin/agents/agent/": make_agent,
     "/admin/agents/servicestatus/": make_service,
     "/admin/portal/apitoken/": make_token,

@@ -16,6 +16,7 @@ from typing import Any
 
 import flows
 from flows.sdk.flows import Flow
+from flows.sdk.sources import SourceError, fetched
 
 
 class EntrypointError(ValueError):
@@ -23,7 +24,7 @@ class EntrypointError(ValueError):
 
 
 def load_flow(entrypoint: str, path: str = "") -> Flow[Any, Any]:
-    """The flow at `file.py:flow` (relative to the folder `path`) or `package.module:flow`.
+    """The flow at `file.py:flow` (relative to the folder `path`, or `git+URL`) or `package.module:flow`.
 
     The folder goes to the end of `sys.path`, so that it hides nothing. Raises EntrypointError.
     """
@@ -33,7 +34,10 @@ def load_flow(entrypoint: str, path: str = "") -> Flow[Any, Any]:
             f"{entrypoint!r} is no entrypoint. Write FILE:FLOW such as flows/etl.py:etl, "
             "or MODULE:FLOW such as project.etl:etl."
         )
-    folder = Path(path).expanduser().resolve() if path else Path.cwd()
+    try:
+        folder = Path(fetched(path)).expanduser().resolve() if path else Path.cwd()
+    except SourceError as error:
+        raise EntrypointError(str(error)) from error
     _append_to_sys_path(folder)
     module = _module_of_file(folder, target) if target.endswith(".py") else _module_of_name(target)
     return _flow_of(module, name, target)

@@ -1,0 +1,15 @@
+"""Deployments: make them, run them, serve them."""
+
+from flows.sdk.deployments import RunnerDeployment, serve
+from flows.sdk.run_deployment import FlowRun, arun_deployment, run_deployment
+from flows.sdk.sources import GitRepository, SourceError
+
+__all__ = [
+    "FlowRun",
+    "GitRepository",
+    "RunnerDeployment",
+    "SourceError",
+    "arun_deployment",
+    "run_deployment",
+    "serve",
+]

@@ -1,0 +1,163 @@
+"""Concurrency limits: make and change them, see who holds their slots, take and free slots."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import Prefetch
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flows.models import Membership
+from portal.access.actors import actor_of, home_workspace
+from portal.api.fields import UUID_PATTERN, TextField
+from portal.api.resource import Resource, Row, Rows, read
+from runs import limits
+from runs.models import ConcurrencyLimit, FlowRun, Slot
+from runs.session import DjangoSession
+
+Role = Membership.Role
+MOST_SLOTS = 1_000_000
+MOST_LEASE_SECONDS = 86_400
+
+
+class LimitInput(serializers.Serializer[Any]):
+    """The body of a create."""
+
+    name = serializers.CharField(max_length=200)
+    limit = serializers.IntegerField(min_value=0, max_value=MOST_SLOTS)
+    active = serializers.BooleanField(required=False, allow_null=True)
+    slot_decay_per_second = serializers.FloatField(required=False, allow_null=True, min_value=0)
+
+
+class AcquireInput(serializers.Serializer[Any]):
+    """The body of acquire. `lease_seconds` null: for a rate, whose slots decay."""
+
+    lease_id = serializers.UUIDField()
+    names = serializers.ListField(child=serializers.CharField(max_length=200), min_length=1, max_length=100)
+    occupy = serializers.IntegerField(min_value=1, max_value=MOST_SLOTS)
+    lease_seconds = serializers.FloatField(
+        required=False, allow_null=True, min_value=1, max_value=MOST_LEASE_SECONDS
+    )
+    flow_run_id = serializers.UUIDField(required=False, allow_null=True)
+    task_run_id = serializers.UUIDField(required=False, allow_null=True)
+    holder = TextField(max_length=400)
+    strict = serializers.BooleanField(required=False)
+
+
+class RenewInput(serializers.Serializer[Any]):
+    """The body of renew."""
+
+    lease_seconds = serializers.FloatField(min_value=1, max_value=MOST_LEASE_SECONDS)
+
+
+class ConcurrencyLimits(Resource):
+    """`/api/concurrency_limits`"""
+
+    model = ConcurrencyLimit
+    columns = ("id", "created", "updated", "name", "limit", "active", "slot_decay_per_second")
+    ordering = "name"
+    roles: ClassVar[Mapping[str, Role]] = {
+        "create": Role.EDITOR,
+        "destroy": Role.EDITOR,
+        "acquire": Role.OPERATOR,
+        "renew": Role.OPERATOR,
+        "release": Role.OPERATOR,
+    }
+
+    def shape(self, rows: Rows) -> Rows:
+        found = ConcurrencyLimit.objects.filter(id__in=[row["id"] for row in rows])
+        held = {limit.id: limit for limit in found.prefetch_related(_held_slots())}
+        return [{**row, **_holders(held[row["id"]])} for row in rows]
+
+    def create(self, request: Request) -> Response:
+        """Make the limit of this name, or change it: 201 or 200. Who holds slots keeps them."""
+        body = read(LimitInput, request)
+        workspace = home_workspace(actor_of(request), Role.EDITOR)
+        limit, made = ConcurrencyLimit.objects.update_or_create(
+            workspace=workspace, name=body.pop("name"), defaults=body
+        )
+        return Response(self.as_json(limit.id), status=201 if made else 200)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Remove the limit: from now on it holds nobody back."""
+        self.get_object().delete()
+        return Response(status=204)
+
+    @action(detail=False, methods=["post"])
+    def acquire(self, request: Request) -> Response:
+        """Take the slots of all names or none: `{"granted", "missing", "retry_after", "blocked_by"}`.
+
+        `retry_after` is in seconds, null if it depends on somebody who holds slots. 422 if there are
+        fewer slots than wanted, if a rate is asked of a limit that is none, or with `strict` if a limit
+        is missing.
+        """
+        body = read(AcquireInput, request)
+        wanted = limits.Wanted(
+            workspace_id=home_workspace(actor_of(request), Role.OPERATOR).id,
+            lease_id=body["lease_id"],
+            names=body["names"],
+            occupy=body["occupy"],
+            lease_seconds=body.get("lease_seconds"),
+            flow_run_id=_known_run(request, body),
+            task_run_id=body.get("task_run_id"),
+            holder=body.get("holder", ""),
+            strict=body.get("strict", False),
+        )
+        try:
+            return Response(_as_json(limits.acquire(DjangoSession(), wanted)))
+        except limits.LimitError as error:
+            raise ValidationError(str(error)) from error
+
+    @action(detail=False, methods=["post"], url_path=f"leases/(?P<lease_id>{UUID_PATTERN})/renew")
+    def renew(self, request: Request, lease_id: str) -> Response:
+        """Hold the slots of a lease longer: `{"held": false}` if they are lost."""
+        seconds = read(RenewInput, request)["lease_seconds"]
+        workspace = home_workspace(actor_of(request), Role.OPERATOR)
+        return Response({"held": limits.renew(DjangoSession(), workspace.id, UUID(lease_id), seconds)})
+
+    @action(detail=False, methods=["post"], url_path=f"leases/(?P<lease_id>{UUID_PATTERN})/release")
+    def release(self, request: Request, lease_id: str) -> Response:
+        """Free the slots of a lease: `{"released": false}` if they were free already."""
+        workspace = home_workspace(actor_of(request), Role.OPERATOR)
+        return Response({"released": limits.release(DjangoSession(), workspace.id, UUID(lease_id))})
+
+
+def _known_run(request: Request, body: Row) -> UUID | None:
+    """The flow run that takes the slots; None for one that is not ours, such as one in a script's memory."""
+    run_id: UUID | None = body.get("flow_run_id")
+    mine = FlowRun.objects.for_actor(actor_of(request))
+    return run_id if run_id and mine.filter(id=run_id).exists() else None
+
+
+def _as_json(answer: limits.Answer) -> Row:
+    wait = answer.wait_seconds
+    return {
+        "granted": wait is None,
+        "missing": answer.missing,
+        "retry_after": None if wait == float("inf") else wait,
+        "blocked_by": answer.blocked_by,
+    }
+
+
+def _held_slots() -> "Prefetch[str, Any, str]":
+    return Prefetch("slots", Slot.held(), to_attr="held")
+
+
+def _holders(limit: Any) -> Row:
+    holders = [
+        {
+            "lease_id": slot.lease,
+            "holder": slot.holder,
+            "flow_run_id": slot.flow_run_id,
+            "task_run_id": slot.task_run_id,
+            "occupied": slot.occupied_now(limit.slot_decay_per_second),
+            "acquired": slot.acquired,
+            "expires": slot.expires,
+        }
+        for slot in limit.held
+    ]
+    return {"active_slots": sum(holder["occupied"] for holder in holders), "holders": holders}

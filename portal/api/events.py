@@ -1,0 +1,80 @@
+"""Events: newest first, bounded in time; and a place to send one's own."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import django_filters
+from django.db.models import QuerySet
+from django.utils.timezone import now
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flows.models import Membership
+from portal.access.actors import actor_of, home_workspace
+from portal.api.fields import ObjectField
+from portal.api.filters import TextInFilter
+from portal.api.resource import Listed, read
+from runs.events import store_events
+from runs.models import Event
+from runs.session import DjangoSession
+
+MOST_DAYS = timedelta(days=7)  # what is read when nobody says since when
+
+
+class EventFilter(django_filters.FilterSet):
+    """`event` and `resource` exactly, `since` and `until` in ISO 8601; default: the last 7 days."""
+
+    event = TextInFilter()
+    resource = TextInFilter(field_name="resource_id")
+    since = django_filters.IsoDateTimeFilter(field_name="occurred", lookup_expr="gte")
+    until = django_filters.IsoDateTimeFilter(field_name="occurred", lookup_expr="lt")
+
+
+class EventInput(serializers.Serializer[Any]):
+    """One event."""
+
+    id = serializers.UUIDField()
+    occurred = serializers.DateTimeField()
+    event = serializers.CharField(max_length=300)
+    resource = ObjectField()
+    related = serializers.ListField(child=ObjectField(), required=False, max_length=100, default=list)
+    payload = ObjectField(required=False, default=dict)
+    follows = serializers.UUIDField(required=False, allow_null=True)
+
+    def validate_resource(self, resource: dict[str, Any]) -> dict[str, Any]:
+        name = resource.get("prefect.resource.id")
+        if not isinstance(name, str) or not 0 < len(name) <= 500:
+            raise serializers.ValidationError("needs prefect.resource.id, a text of up to 500 characters.")
+        return resource
+
+
+class EventsInput(serializers.Serializer[Any]):
+    """The body of a create."""
+
+    events = serializers.ListField(child=EventInput(), min_length=1, max_length=1000)
+
+
+class Events(Listed):
+    """`/api/events`"""
+
+    model = Event
+    columns = ("id", "occurred", "event", "resource", "related", "payload", "follows", "received")
+    filterset_class = EventFilter
+    ordering = "-occurred"
+    ordering_fields = ("occurred",)
+    roles: ClassVar[Mapping[str, Membership.Role]] = {"create": Membership.Role.OPERATOR}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        found = super().get_queryset()
+        if "since" in self.request.query_params:
+            return found
+        return found.filter(occurred__gte=now() - MOST_DAYS)
+
+    def create(self, request: Request) -> Response:
+        """Store events: 201 and how many were new. One whose id and time are known is not stored again."""
+        events = read(EventsInput, request)["events"]
+        workspace = home_workspace(actor_of(request), Membership.Role.OPERATOR)
+        stored = store_events(DjangoSession(), workspace.id, events)
+        return Response({"stored": len(stored)}, status=201)

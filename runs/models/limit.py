@@ -1,0 +1,81 @@
+"""Concurrency limits, and who holds their slots."""
+
+from math import ceil
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.timezone import now
+
+from flows.models import Workspace
+from flows.scoping import ScopedModel
+from flows.sdk.ids import uuid7
+from runs.models.flow_run import TERMINAL
+
+
+class ConcurrencyLimit(ScopedModel):
+    """How many slots there are of one name.
+
+    `slot_decay_per_second` > 0 makes it a rate, too: slots that are taken for a rate free themselves
+    that quickly, one after the other.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="concurrency_limits")
+    name = models.CharField(max_length=200)
+    limit = models.PositiveIntegerField(help_text="How many slots there are.")
+    active = models.BooleanField(default=True, help_text="Switched off, it lets everybody pass.")
+    slot_decay_per_second = models.FloatField(
+        default=0, validators=[MinValueValidator(0)], help_text="For rate_limit: slots freed per second."
+    )
+    created = models.DateTimeField(auto_now_add=True)
+    updated = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "name"], name="limit_name_in_workspace")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Slot(ScopedModel):
+    """Slots of one limit that one holder took: counted, so that no number can drift.
+
+    `lease` is the same for all that were taken together. They are free again when they are released,
+    when `expires` has passed, or when the flow run that holds them is over, whichever comes first.
+    """
+
+    workspace_path = "limit__workspace"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    limit = models.ForeignKey(ConcurrencyLimit, on_delete=models.CASCADE, related_name="slots")
+    lease = models.UUIDField()
+    occupied = models.PositiveIntegerField(help_text="How many slots.")
+    decays = models.BooleanField(default=False, help_text="Taken for a rate: frees itself.")
+    flow_run = models.ForeignKey(
+        "runs.FlowRun", on_delete=models.CASCADE, null=True, blank=True, related_name="slots"
+    )
+    task_run_id = models.UUIDField(null=True, blank=True)
+    holder = models.CharField(max_length=400, blank=True, default="", help_text="For people.")
+    acquired = models.DateTimeField()
+    expires = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["limit", "lease"], name="slot_once_per_lease")]
+        indexes = [models.Index(fields=["lease"], name="slot_by_lease")]
+
+    def __str__(self) -> str:
+        return self.holder or str(self.lease)
+
+    @classmethod
+    def held(cls) -> "models.QuerySet[Slot]":
+        """Those that are not free again, as `runs.limits` counts them."""
+        running = Q(flow_run=None) | ~Q(flow_run__state_type__in=TERMINAL)
+        return cls.objects.filter(running, expires__gt=Now()).order_by("acquired")
+
+    def occupied_now(self, decay: float) -> int:
+        """How many slots this row holds; `decay` is its limit's, in slots per second."""
+        if not self.decays:
+            return self.occupied
+        return min(self.occupied, max(0, ceil((self.expires - now()).total_seconds() * decay)))
