@@ -12,7 +12,9 @@ pytestmark = pytest.mark.processes
 
 
 def history(run: FlowRun) -> list[str]:
-    return list(FlowRunState.objects.filter(flow_run=run).order_by("timestamp", "id").values_list("name", flat=True))
+    return list(
+        FlowRunState.objects.filter(flow_run=run).order_by("timestamp", "id").values_list("name", flat=True)
+    )
 
 
 def test_a_killed_run_is_run_again(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """Options that say when a failed run is tried again."""
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
