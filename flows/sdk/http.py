@@ -34,7 +34,7 @@ from flows.sdk.wire import (
 )
 
 LEASE_SECONDS = 60.0  # a script that is silent for longer has crashed
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0  # for a server that is away when the script starts
 MOST_REPORT_BYTES = 4_000_000  # a longer report is sent in parts
 MOST_ARTIFACT_BYTES = 8_000_000
