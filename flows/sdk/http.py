@@ -5,6 +5,7 @@ while a flow runs. Task states, logs and artifacts leave in batches, as in an ag
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -135,17 +136,22 @@ class HttpRecorder:
         return verdict_from(answer["verdict"], state)
 
     def _report(self, items: list[Item], **also: Any) -> Any:
-        """Send the items and, with the last of them, `also`. Raises Aborted if the API refuses.
-
-        Before the run begins and after it is over, nothing is sent: what a thread logs that outlives its
-        flow would only be refused.
-        """
-        if self.run_id is None or self._over:
-            return None
+        """Send the items and, with the last of them, `also`. Raises Aborted if the API refuses."""
+        if self.run_id is None:
+            return None  # not begun yet: nothing to give a sign of life for
+        if self._over:
+            return self._send_afterthoughts(items)
         *parts, last = _parts(items)
         for part in parts:
             self._send(part)
         return self._send(last, **also)
+
+    def _send_afterthoughts(self, items: list[Item]) -> None:
+        """What hooks log, and threads that outlive their flow. If it comes too late, nobody misses it."""
+        for part in _parts([item for item in items if item[0] != "events"]):
+            with suppress(Aborted):
+                if part:
+                    self._send(part)
 
     def _send(self, lists: dict[str, list[bytes]], **also: Any) -> Any:
         lease = LEASE_SECONDS if self._owner else None

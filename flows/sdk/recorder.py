@@ -82,7 +82,14 @@ class FlowRunInfo:
     def of(cls, new: NewFlowRun, attempt: int = 0, root_run_id: UUID | None = None) -> Self:
         """What a run knows that has just begun."""
         return cls(
-            new.id, new.name, new.flow_name, new.parameters, new.tags, 0, attempt, root_run_id=root_run_id, parent_run_id=new.parent_run_id
+            id=new.id,
+            name=new.name,
+            flow_name=new.flow_name,
+            parameters=new.parameters,
+            tags=new.tags,
+            attempt=attempt,
+            root_run_id=root_run_id,
+            parent_run_id=new.parent_run_id,
         )
 
 
