@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from flows.catalog.deployments import get_or_create_flow
 from flows.catalog.parameters import FieldError
 from flows.models import Membership
+from flows.sdk.names import random_name
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun, TaskRunEvent
 from flows.sdk.states import Pending, State
 from flows.sdk.wire import verdict_as_json
@@ -26,7 +27,7 @@ from portal.api.fields import ObjectField, TagsField
 from portal.api.parsers import ReportParser
 from portal.api.resource import Resource, read
 from runs.batch import Batch
-from runs.create import NewRun, new_name
+from runs.create import NewRun
 from runs.models import FlowRun
 from runs.report import ForeignPart, Report, accept_report, create_owned_run, is_time
 from runs.session import DjangoSession
@@ -95,7 +96,7 @@ class Reported(Resource):
         new = NewRun(
             workspace_id=workspace.id,
             flow_id=flow.id,
-            name=body.get("name") or new_name(),
+            name=body.get("name") or random_name(),
             tags=tuple(body.get("tags", ())),
             created_by=created_by(request),
             state=Pending(),

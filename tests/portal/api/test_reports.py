@@ -256,12 +256,24 @@ def test_the_token_ends_with_the_run(claimed: FlowRun) -> None:
     report(process, claimed, proposal=proposal(claimed, Running()))
     report(process, claimed, proposal=proposal(claimed, Completed()))
 
-    late = report(process, claimed, logs=[line(claimed, "late")])
     again = report(process, claimed, proposal=proposal(claimed, Failed()))
+    late = report(process, claimed, events=[event(claimed, Failed())])
 
-    assert late.status_code == 409
     assert again.json()["verdict"]["status"] == "ABORT"
-    assert list(of_run(claimed)) == []
+    assert late.status_code == 409
+    assert not TaskRun.objects.exists()
+
+
+def test_hooks_may_log_for_a_minute_after_the_end(claimed: FlowRun) -> None:
+    process = process_of(claimed)
+    report(process, claimed, proposal=proposal(claimed, Running()))
+    report(process, claimed, proposal=proposal(claimed, Completed()))
+
+    assert report(process, claimed, logs=[line(claimed, "by a hook")]).status_code == 200
+    FlowRun.objects.filter(id=claimed.id).update(end_time=datetime.now(UTC) - timedelta(seconds=61))
+    assert report(process, claimed, logs=[line(claimed, "too late")]).status_code == 409
+
+    assert [entry.message for entry in of_run(claimed)] == ["by a hook"]
 
 
 def test_the_token_ends_with_its_attempt(claimed: FlowRun) -> None:
