@@ -125,7 +125,8 @@ def _mentioned(report: Report) -> tuple[set[UUID], set[UUID]]:
     """The ids of all flow runs and of all task runs in a report."""
     batch = report.batch
     pairs: list[tuple[UUID, UUID | None]]
-    pairs = [(each.flow_run_id, each.task_run_id) for each in (*batch.events, *batch.artifacts)]
+    pairs = [(event.flow_run_id, event.task_run_id) for event in batch.events]
+    pairs += [(artifact.flow_run_id, artifact.task_run_id) for artifact in batch.artifacts]
     pairs += [(line.flow_run_id, line.task_run_id) for _, line in batch.logs]
     runs = {flow_run_id for flow_run_id, _ in pairs}
     task_runs = {task_run_id for _, task_run_id in pairs if task_run_id}

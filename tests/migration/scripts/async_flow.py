@@ -30,3 +30,6 @@ async def crawl() -> int:
 
 if __name__ == "__main__":
     print(asyncio.run(crawl()))
+
+# Prints:
+# 8

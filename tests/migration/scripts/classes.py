@@ -43,3 +43,8 @@ if __name__ == "__main__":
     print(Shop({"tea": 3, "cup": 4}).checkout(["tea", "cup", "tea"]))
     print(Shop.opening(), "|", Shop.closing("20"))
     print(list(book()))
+
+# Prints:
+# 10 EUR
+# pay in EUR | closed at 20
+# [0, 1, 2]

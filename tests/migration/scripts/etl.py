@@ -40,3 +40,7 @@ if __name__ == "__main__":
     with tags("nightly"):
         print(etl(2012))
     print(len(attempts), "attempts;", etl.name, "|", load.name)
+
+# Prints:
+# 7 days, 21 mm
+# 3 attempts; Rain report | Load the report

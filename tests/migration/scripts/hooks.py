@@ -37,3 +37,11 @@ if __name__ == "__main__":
         print("raised", error)
     for each in called:
         print(each)
+
+# Prints:
+# raised not fine
+# task work COMPLETED
+# flow job COMPLETED
+# task work FAILED
+# flow job FAILED
+# alarm: Flow run encountered an exception: ValueError: not fine

@@ -34,3 +34,11 @@ def mapping() -> dict:
 if __name__ == "__main__":
     for name, value in mapping().items():
         print(name, value)
+
+# Prints:
+# squares [1, 4, 9]
+# cubes [1, 8, 27]
+# done (6, 0)
+# completed [1, 4, 9]
+# together 1038
+# state Completed

@@ -35,3 +35,8 @@ if __name__ == "__main__":
     print(report(datetime.date(2012, 2, 3)))
     print(report.with_options(flow_run_name="other", name="other-flow")(datetime.date(2012, 2, 3))[:2])
     print(runtime.flow_run.name, runtime.task_run.id)
+
+# Prints:
+# ['report-2012-02-03', 'report', ['a'], 'load-2012-seattle', 'made for 7', 1]
+# ['other', 'other-flow']
+# None None

@@ -39,3 +39,9 @@ if __name__ == "__main__":
         convert(1, 2, 3, 4, 5, 6)
     except Exception as error:
         print("refused:", type(error).__mro__[1].__name__)
+
+# Prints:
+# ['2012-01-01', 7, 0.5, 'fast', 3, ['a', 'b']]
+# str
+# refused: True
+# refused: TypeError

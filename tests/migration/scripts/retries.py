@@ -50,3 +50,7 @@ def flaky() -> str:
 if __name__ == "__main__":
     print(flaky())
     print({kind: seen.count(kind) for kind in ("list", "backoff", "hopeless", "flow")})
+
+# Prints:
+# lucky, backed off, FAILED
+# {'list': 2, 'backoff': 3, 'hopeless': 1, 'flow': 2}

@@ -30,3 +30,7 @@ def pool() -> tuple:
 if __name__ == "__main__":
     print(pool())
     print(outer(10), inner.fn(1))
+
+# Prints:
+# (True, 4, [4, 6])
+# 22 2

@@ -42,12 +42,17 @@ def tolerant():
 
 if __name__ == "__main__":
     for state in (
-        by_state(True, return_state=True),
-        by_state(False, return_state=True),
         named(return_state=True),
         cancelled(return_state=True),
         several(return_state=True),
         tolerant(return_state=True),
     ):
-        print(state.type.value, state.name, "|", state.message or "")
-    print(tolerant())
+        print(state.type.value, state.name, "|", state.message or "-")
+    print(tolerant(), by_state(True, return_state=True).name, by_state(False, return_state=True).name)
+
+# Prints:
+# COMPLETED Skipped | nothing to do
+# CANCELLED Cancelled | by hand
+# FAILED Failed | 1/2 states failed.
+# COMPLETED Completed | -
+# went on Completed Failed

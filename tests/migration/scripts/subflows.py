@@ -31,3 +31,7 @@ def parent() -> list:
 if __name__ == "__main__":
     print(parent())
     print(parent(return_state=True).is_completed())
+
+# Prints:
+# [10, 'FAILED', True, 'negative', 'caught negative']
+# True

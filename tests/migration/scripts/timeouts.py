@@ -31,3 +31,7 @@ if __name__ == "__main__":
     print(impatient())
     state = asyncio.run(impatient_flow(return_state=True))
     print(state.type.value, state.name)
+
+# Prints:
+# ['FAILED', 'TimedOut', 'in time']
+# FAILED TimedOut
