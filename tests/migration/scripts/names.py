@@ -10,8 +10,8 @@ def load(year: int, city: str) -> str:
     return runtime.task_run.name
 
 
-def task_name() -> str:
-    return f"made for {runtime.task_run.parameters['number']}"
+def task_name(parameters: dict) -> str:
+    return f"made for {parameters['number']}"
 
 
 @task(task_run_name=task_name)
