@@ -27,7 +27,11 @@ def total(numbers: list[int]) -> int:
     return sum(double.map(numbers).result())
 
 
-@flow
+def note(flow, flow_run, state) -> None:
+    get_run_logger().info("noted by a hook")
+
+
+@flow(on_completion=[note])
 def report(size: int = 3) -> int:
     """A subflow, tasks, logs and an artifact."""
     result = total(list(range(size)))

@@ -45,6 +45,7 @@ def test_everything_arrives(server: Server) -> None:
     assert child.parent_task_run is not None and child.parent_task_run.flow_run_id == run.id
     assert sum("doubling" in line.message for line in of_run(child)) == 3
     assert Artifact.objects.get(flow_run=run).data == [{"total": 6}]
+    assert "noted by a hook" in [line.message for line in of_run(run)]  # after the run had ended
 
 
 def test_a_failure_is_reported_and_raised(server: Server) -> None:
