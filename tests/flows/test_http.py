@@ -178,7 +178,7 @@ def test_a_start_without_a_server_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("flows.sdk.http.PATIENCE_SECONDS", 0.2)
     recorder = HttpRecorder(ApiClient("http://127.0.0.1:9/api"))
 
-    with pytest.raises(PortalApiError, match="does not answer: .* Start Portal, or unset PORTAL_API_URL"):
+    with pytest.raises(PortalApiError, match=r"does not answer: .* Start Portal, or unset PORTAL_API_URL"):
         begin(recorder)
     recorder.close()
 
