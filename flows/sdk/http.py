@@ -129,16 +129,15 @@ class HttpRecorder:
 
     def _propose(self, run_id: UUID, state: State) -> Verdict:
         proposal = {"run_id": run_id, "state": state_as_json(state)}
-        if state.is_terminal():
-            answer = self._queue.send_all(lambda items: self._report(items, proposal=proposal))
-        else:
-            answer = self._report([], proposal=proposal)
+        answer = self._queue.send_all(lambda items: self._report(items, proposal=proposal))
         return verdict_from(answer["verdict"], state)
 
     def _report(self, items: list[Item], **also: Any) -> Any:
         """Send the items and, with the last of them, `also`. Raises Aborted if the API refuses."""
         if self.run_id is None:
             return None  # not begun yet: nothing to give a sign of life for
+        if self._over and also:
+            raise Aborted(f"flow run {self.run_id} is over")
         if self._over:
             return self._send_afterthoughts(items)
         *parts, last = _parts(items)

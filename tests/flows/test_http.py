@@ -209,6 +209,17 @@ def test_what_is_said_after_the_end_is_not_insisted_on(recorder: HttpRecorder, a
     recorder.close()
 
 
+def test_nothing_begins_after_the_end(url: str) -> None:
+    recorder = HttpRecorder(ApiClient(url))
+    run_id = begin(recorder)
+    recorder.transition(run_id, Completed())
+
+    with pytest.raises(Aborted, match="is over"):
+        begin(recorder)
+    with pytest.raises(Aborted, match="is over"):
+        recorder.close()
+
+
 def test_without_a_server_there_is_no_answer() -> None:
     client = ApiClient("http://127.0.0.1:9/api")
 

@@ -11,8 +11,7 @@ from django.contrib.auth import get_user_model
 
 from flows.models import Workspace
 from portal.access.tokens import create_token
-from tests.e2e.conftest import answers, free_port
-from tests.processes import PROJECT, Child, RunningStack, wait_until
+from tests.processes import PROJECT, Child, RunningStack, answers, free_port, wait_until
 
 SCRIPT = Path(__file__).with_name("script.py")
 
