@@ -46,7 +46,7 @@ def run(snippet: str, folder: Path, **environment: str) -> None:
 
 
 def test_the_page_has_snippets() -> None:
-    assert len(snippets("python")) >= 15
+    assert len(snippets("python")) >= 20
 
 
 @pytest.mark.parametrize("snippet", snippets("python"))

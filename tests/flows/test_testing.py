@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,22 @@ def test_time_can_be_let_pass() -> None:
         harness.clock.advance(3600)
         report()
     assert (harness.run_of(report).state.timestamp - harness.clock.start).total_seconds() == 3600
+
+
+def test_kept_results_grow_old() -> None:
+    calls = []
+
+    @task(cache_key_fn=lambda context, parameters: "key", cache_expiration=timedelta(hours=1))
+    def compute() -> None:
+        calls.append("called")
+
+    with flow_test_harness() as harness:
+        compute()
+        compute()
+        assert len(calls) == 1
+        harness.clock.advance(3601)
+        compute()
+    assert len(calls) == 2
 
 
 def test_under_the_name_that_prefect_gave_it() -> None:
