@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, TaskRunEvent
+from runs import announce
 from runs.results import NewResult, insert_results
 from runs.session import Transaction
 
@@ -112,7 +113,8 @@ class Written:
 def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch) -> Written:
     """Write a batch of the process that executes `root_run_id` as attempt `attempt`.
 
-    Raises Aborted, and writes nothing, when that attempt no longer owns the run.
+    Pages hear of it once it is durable. Raises Aborted, and writes nothing, when that attempt no longer
+    owns the run.
     """
     rows = tx.execute(FENCE, [root_run_id, attempt, not batch.events])
     if not rows:
@@ -130,6 +132,10 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
         tx.execute(ARTIFACTS, [written.workspace_id, _json(map(_artifact_row, newest(batch.artifacts)))])
     if batch.results:
         insert_results(tx, written.workspace_id, batch.results)
+    changed = announce.RunChanged(
+        root_run_id, written.workspace_id, written.version, written.state_type, written.state_name
+    )
+    tx.on_commit(lambda: announce.publish(changed))
     return written
 
 

@@ -4,9 +4,7 @@ Web processes and services use Django's connection; an agent's parent and its ho
 psycopg connection of their own. The code that changes runs is written once, against `Session`.
 """
 
-import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar, cast
@@ -16,13 +14,10 @@ from django.db import connection as django_connection
 from django.db import transaction as django_transaction
 from psycopg.pq import TransactionStatus
 
+from flows.sdk import batching
+
 Row = tuple[Any, ...]
 Result = TypeVar("Result")
-
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 2.0
-
-logger = logging.getLogger(__name__)
 
 
 class Transaction(Protocol):
@@ -145,15 +140,12 @@ def persistently(session: Session, work: Callable[[Transaction], Result]) -> Res
 
     For what is safe to repeat even when a commit was done and only its answer got lost.
     """
-    delay = FIRST_RETRY_SECONDS
-    while True:
-        try:
-            with session.transaction() as tx:
-                return work(tx)
-        except psycopg.OperationalError as error:
-            logger.warning("PostgreSQL does not answer, trying again in %.1f s: %s", delay, error)
-            time.sleep(delay)
-            delay = min(delay * 2, LAST_RETRY_SECONDS)
+
+    def attempt() -> Result:
+        with session.transaction() as tx:
+            return work(tx)
+
+    return batching.persistently(attempt, psycopg.OperationalError, "PostgreSQL")
 
 
 def conninfo_of_django() -> dict[str, Any]:

@@ -42,12 +42,4 @@ def create_subflow_run(tx: Transaction, root_run_id: UUID, new: NewFlowRun) -> F
         state=Pending(),
     )
     insert_runs_in(tx, [run])
-    return FlowRunInfo(
-        id=new.id,
-        name=new.name,
-        flow_name=new.flow_name,
-        parameters=new.parameters,
-        tags=new.tags,
-        root_run_id=root_run_id,
-        parent_run_id=new.parent_run_id,
-    )
+    return FlowRunInfo.of(new, root_run_id=root_run_id)

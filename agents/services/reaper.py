@@ -60,6 +60,8 @@ def end_expired(now: datetime) -> int:
 
 
 def _ending(run: FlowRun) -> State:
+    if run.agent is None and run.deployment_id is None:
+        return _ending_of_script(run)
     agent = f"Agent {run.agent.name} on {run.agent.hostname}" if run.agent else "The agent of this run"
     silence = f"stopped responding (its lease ran out at {run.lease_expires:%H:%M:%S} UTC)"
     if run.state_type == StateType.CANCELLING:
@@ -67,4 +69,14 @@ def _ending(run: FlowRun) -> State:
     return Crashed(
         message=f"{agent} {silence}. It was killed, or lost its host or the database; its processes end "
         "with it. Look at the agent's log, then run this again."
+    )
+
+
+def _ending_of_script(run: FlowRun) -> State:
+    silence = f"stopped reporting (its lease ran out at {run.lease_expires:%H:%M:%S} UTC)"
+    if run.state_type == StateType.CANCELLING:
+        return Cancelled(message=f"The process that ran this script {silence} while it was cancelled.")
+    return Crashed(
+        message=f"The process that ran this script {silence}. It was killed, or lost its host or the "
+        "connection to Portal. Start the script again."
     )

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names, options
+from flows.sdk.clock import now
 from flows.sdk.context import FlowRunContext, current_flow, current_task
 from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
@@ -254,7 +255,7 @@ class FlowEngine:
     def _await_retry(self, outcome: State) -> Steps[Verdict]:
         """Wait in this process and propose to run again, or give the run back and raise RunReleased."""
         delay = self.flow.retry_delay_seconds
-        due = datetime.now(UTC) + timedelta(seconds=delay)
+        due = now() + timedelta(seconds=delay)
         stay = delay <= LONGEST_WAIT_IN_PROCESS or not self.may_release
         details = {"retry_in_process": True} if stay else {}
         awaiting = AwaitingRetry(due, message=outcome.message, details=details)

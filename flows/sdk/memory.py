@@ -34,15 +34,7 @@ class MemoryRecorder:
 
     def begin(self, new: NewFlowRun) -> FlowRunInfo:
         self.flow_runs.append(new)
-        return FlowRunInfo(
-            id=new.id,
-            name=new.name,
-            flow_name=new.flow_name,
-            parameters=new.parameters,
-            tags=new.tags,
-            root_run_id=new.parent_run_id,
-            parent_run_id=new.parent_run_id,
-        )
+        return FlowRunInfo.of(new, root_run_id=new.parent_run_id)
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
         if "run_name" in state.details:

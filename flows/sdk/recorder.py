@@ -1,14 +1,14 @@
 """The port through which the engine reports what happens.
 
 The engine owns this protocol and knows no storage. `flows.sdk.memory` keeps everything in
-the process; `runs.recorder` writes to PostgreSQL from inside an agent.
+the process; `runs.recorder` writes to PostgreSQL from inside an agent; `flows.sdk.http` sends to the API.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from uuid import UUID
 
 from flows.sdk.states import State
@@ -77,6 +77,20 @@ class FlowRunInfo:
     deployment_parameters: Mapping[str, Any] = field(default_factory=dict)
     work_queue_name: str | None = None
     work_pool_name: str | None = None
+
+    @classmethod
+    def of(cls, new: NewFlowRun, attempt: int = 0, root_run_id: UUID | None = None) -> Self:
+        """What a run knows that has just begun."""
+        return cls(
+            id=new.id,
+            name=new.name,
+            flow_name=new.flow_name,
+            parameters=new.parameters,
+            tags=new.tags,
+            attempt=attempt,
+            root_run_id=root_run_id,
+            parent_run_id=new.parent_run_id,
+        )
 
 
 @dataclass(slots=True)

@@ -6,13 +6,14 @@ keeps them in PostgreSQL for agents, small ones in rows and large ones in files.
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any, Protocol
 
 from flows.sdk import storage
+from flows.sdk.clock import now
 from flows.sdk.context import current_flow, current_recorder
 from flows.sdk.locking import LockManager, MemoryLockManager
 from flows.sdk.serializers import SerializationError, Serializer, serializer_of
@@ -174,7 +175,7 @@ class ResultStore:
                 f"a result of type {kind} is not for the serializer {self.serializer.type!r} ({error})"
             ) from error
         signed = self.keeper.signer.sign(key, self.serializer.type.encode() + b"\0" + data)
-        expires = None if self.lifetime is None else datetime.now(UTC) + self.lifetime
+        expires = None if self.lifetime is None else now() + self.lifetime
         self.keeper.put(key, signed, expires, self.of_run)
 
     def _serializer_of(self, name: str) -> Serializer:
@@ -196,7 +197,7 @@ def _warn_of_unverifiable(key: str, logger: Logger) -> None:
 
 
 def _is_over(expires: datetime | None) -> bool:
-    return expires is not None and expires <= datetime.now(UTC)
+    return expires is not None and expires <= now()
 
 
 process_results = MemoryResults()

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from flows.sdk.clock import now
 from flows.sdk.ids import uuid7
 
 
@@ -37,7 +38,7 @@ class State:
     type: StateType
     name: str = ""
     message: str = ""
-    timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
+    timestamp: datetime = field(default_factory=now)
     id: UUID = field(default_factory=uuid7)
     details: dict[str, Any] = field(default_factory=dict, hash=False)
     data: Any = field(default=None, repr=False, compare=False)
@@ -85,7 +86,7 @@ class State:
 
     def anew(self) -> "State":
         """The same state, entered now by another run."""
-        return replace(self, id=uuid7(), timestamp=datetime.now(UTC))
+        return replace(self, id=uuid7(), timestamp=now())
 
     def __str__(self) -> str:
         """As in "Completed()" or "Failed('no such file')"."""
@@ -109,7 +110,7 @@ def _first_exception(state: State) -> BaseException:
 
 def Scheduled(scheduled_time: datetime | None = None, **kwargs: Any) -> State:
     """To be run at `scheduled_time` (an aware datetime; None: now)."""
-    when = scheduled_time or datetime.now(UTC)
+    when = scheduled_time or now()
     details = {"scheduled_time": when.astimezone(UTC).isoformat(), **kwargs.pop("details", {})}
     return State(StateType.SCHEDULED, details=details, **kwargs)
 

@@ -4,11 +4,11 @@ A generator holds every decision; the two drivers below only know how to call, s
 in their world. Errors of a step are thrown into the generator at the place that yielded it.
 """
 
-import time
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from flows.sdk.clock import current_clock
 from flows.sdk.signals import TerminationSignal
 
 if TYPE_CHECKING:
@@ -56,12 +56,10 @@ class Sleep:
         self.seconds = seconds
 
     def run(self) -> None:
-        time.sleep(self.seconds)
+        current_clock.get().sleep(self.seconds)
 
     async def run_async(self) -> None:
-        import asyncio
-
-        await asyncio.sleep(self.seconds)
+        await current_clock.get().sleep_async(self.seconds)
 
 
 class Wait:

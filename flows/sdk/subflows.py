@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flows.sdk import logs, names
+from flows.sdk import names
 from flows.sdk.caching import replay_scope
 from flows.sdk.context import (
     FlowRunContext,
@@ -18,11 +18,10 @@ from flows.sdk.engine import FlowEngine
 from flows.sdk.futures import TaskFuture
 from flows.sdk.ids import uuid7
 from flows.sdk.inputs import UpstreamTaskError, resolved, upstream_of, value_of
-from flows.sdk.memory import MemoryRecorder
 from flows.sdk.options import key_of
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
-from flows.sdk.results import process_results
+from flows.sdk.scripts import script_recorder
 from flows.sdk.states import Failed, Pending, Running, State
 from flows.sdk.steps import Steps, Wait
 from flows.sdk.task_engine import edges
@@ -40,11 +39,10 @@ def called(
     parent = current_flow.get()
     if parent is not None:
         return (yield from _as_subflow(flow, values, tuple(wait_for), parent))
-    recorder = current_recorder.get()
-    if recorder is None:
-        logs.log_to_stderr()
-        recorder = MemoryRecorder(limit=0, results=process_results)  # nobody will ask what happened
-    return (yield from _engine(flow, values, recorder).steps())
+    if recorder := current_recorder.get():
+        return (yield from _engine(flow, values, recorder).steps())
+    with script_recorder() as recorder:
+        return (yield from _engine(flow, values, recorder).steps())
 
 
 def _as_subflow(

@@ -2,11 +2,12 @@
 
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
 from flows.sdk.caching import kept, refreshes
+from flows.sdk.clock import now
 from flows.sdk.context import TaskRunContext, current_flow, current_tags, current_task, merge_tags
 from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
@@ -94,7 +95,7 @@ class TaskCall:
             delay = self._after_failure(context, outcome) if outcome.is_failed() else None
             if delay is None:
                 return (yield from self._end(context, outcome))
-            run.enter(AwaitingRetry(datetime.now(UTC) + timedelta(seconds=delay), message=outcome.message))
+            run.enter(AwaitingRetry(now() + timedelta(seconds=delay), message=outcome.message))
             yield Sleep(delay)
             run.enter(Retrying())
 

@@ -34,6 +34,11 @@ def actor_of_user(user: Any, workspace_id: UUID | None = None) -> Actor:
     )
 
 
+def created_by(request: Request) -> dict[str, Any]:
+    """Who made a run, as it is stored with it."""
+    return dict(actor_of(request).as_json())
+
+
 def workspace_of_token(request: Request | HttpRequest) -> UUID | None:
     """The workspace that the request's token selects; None for a login."""
     token = getattr(request, "auth", None)

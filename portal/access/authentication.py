@@ -28,7 +28,7 @@ class TokenAuthentication(BaseAuthentication):
         header = get_authorization_header(request)
         if not header:
             return None
-        token = find_token(_text_of(header))
+        token = find_token(text_of(header))
         if token is None:
             raise AuthenticationFailed(NOT_VALID)
         return token.user, token
@@ -37,7 +37,7 @@ class TokenAuthentication(BaseAuthentication):
         return 'Bearer realm="portal"'
 
 
-def _text_of(header: bytes) -> str:
+def text_of(header: bytes) -> str:
     """The token in an Authorization header. Raises AuthenticationFailed when there is none."""
     scheme, _, credentials = header.partition(b" ")
     if scheme.lower() == b"bearer":

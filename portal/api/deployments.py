@@ -21,7 +21,7 @@ from flows.catalog.deployments import deploy
 from flows.catalog.parameters import FieldError, validate
 from flows.catalog.versions import NoSuchVersionError, roll_back
 from flows.models import Deployment, DeploymentVersion, Flow, Membership, Schedule, Workspace
-from portal.access.actors import actor_of, has_role, home_workspace
+from portal.access.actors import actor_of, created_by, has_role, home_workspace
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TagsField, TextField
 from portal.api.filters import TagsFilter, TextInFilter, UUIDInFilter
@@ -232,11 +232,6 @@ def named(deployments: QuerySet[Any], flow_name: str, name: str) -> Deployment |
         if found is not None:
             return found
     return None
-
-
-def created_by(request: Request) -> Row:
-    """Who made a run, as it is stored with it."""
-    return dict(actor_of(request).as_json())
 
 
 def _queue_of(workspace: Workspace, body: Row) -> UUID:

@@ -19,7 +19,8 @@ from portal.access.actors import actor_of
 from portal.api.errors import Conflict
 from portal.api.fields import ObjectField, TextField, state_of
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
-from portal.api.resource import Resource, Row, Rows, read
+from portal.api.reports import Reported
+from portal.api.resource import Row, Rows, read
 from portal.api.run_inputs import RunInputActions
 from runs.models import FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL
@@ -96,7 +97,7 @@ class SuspendInput(serializers.Serializer[Any]):
     timeout = serializers.FloatField(required=False, allow_null=True, min_value=0, max_value=10 * 365 * 86400)
 
 
-class FlowRuns(RunInputActions, Resource):
+class FlowRuns(RunInputActions, Reported):
     """`/api/flow_runs`"""
 
     model = FlowRun
@@ -104,6 +105,8 @@ class FlowRuns(RunInputActions, Resource):
     filterset_class = FlowRunFilter
     ordering_fields = ("created", "expected_start_time", "start_time", "end_time", "state_timestamp", "name")
     roles: ClassVar[Mapping[str, Membership.Role]] = {
+        "create": Membership.Role.OPERATOR,
+        "report": Membership.Role.OPERATOR,
         "cancel": Membership.Role.OPERATOR,
         "set_state": Membership.Role.OPERATOR,
         "suspend": Membership.Role.OPERATOR,

@@ -11,6 +11,7 @@ from rest_framework.parsers import BaseParser
 from portal.api.errors import TooLarge
 
 MAX_BODY = 4 * 1024 * 1024  # bytes
+MAX_REPORT = 16 * 1024 * 1024
 MAX_DEPTH = 64
 
 
@@ -36,6 +37,23 @@ class StrictJSONParser(BaseParser):
             raise ParseError(f"The body is not valid JSON: {error}") from error
         _check(value)
         return value
+
+
+class ReportParser(BaseParser):
+    """Leaves the JSON of a report as it is: thousands of rows are read and checked in one go."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        body = stream.read(MAX_REPORT + 1)
+        if len(body) > MAX_REPORT:
+            raise TooLarge(f"A report has at most {MAX_REPORT // 1024} KiB.")
+        return body
 
 
 def _refuse(constant: str) -> NoReturn:

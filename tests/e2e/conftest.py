@@ -1,6 +1,5 @@
 """A real Chromium before a real server."""
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.processes import RunningStack, wait_until
+from tests.processes import RunningStack, answers, free_port, wait_until
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -41,17 +40,6 @@ class Screen:
         self.page.fill("#id_password", PASSWORD)
         self.page.click("[type=submit]")
         self.page.wait_for_url(f"{self.url}/admin/")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture

@@ -1,0 +1,158 @@
+"""Runs of scripts and of isolated processes: they create their run, and report what happens in it."""
+
+from typing import Any, cast
+from uuid import UUID
+
+import pydantic
+from django.db import IntegrityError
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flows.catalog.deployments import get_or_create_flow
+from flows.catalog.parameters import FieldError
+from flows.models import Membership
+from flows.sdk.names import random_name
+from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun, TaskRunEvent
+from flows.sdk.states import Pending, State
+from flows.sdk.wire import verdict_as_json
+from portal.access.actors import actor_of, created_by, home_workspace
+from portal.access.run_tokens import RunPermission, RunToken, RunTokenAuthentication
+from portal.api.errors import Conflict, InvalidInput
+from portal.api.fields import ObjectField, TagsField
+from portal.api.parsers import ReportParser
+from portal.api.resource import Resource, read
+from runs.batch import Batch
+from runs.create import NewRun
+from runs.models import FlowRun
+from runs.report import ForeignPart, Report, accept_report, create_owned_run, is_time
+from runs.session import DjangoSession
+
+TIMES = ("scheduled_time", "forked_time", "loaded_time")  # of a state's details
+
+
+class NewRunInput(serializers.Serializer[Any]):
+    """The body of a create. `lease_seconds`: the creator runs the flow and reports at least that often."""
+
+    id = serializers.UUIDField(required=False, allow_null=True)
+    flow_name = serializers.CharField(max_length=200)
+    name = serializers.CharField(max_length=200, required=False, allow_null=True)
+    parameters = ObjectField(required=False, allow_null=True)
+    tags = TagsField()
+    lease_seconds = serializers.FloatField(required=False, allow_null=True, min_value=5, max_value=3600)
+
+
+@dataclass
+class SentLine:
+    """A log line, and the id that makes it one line however often it is sent."""
+
+    id: UUID
+    line: LogLine
+
+
+@dataclass
+class Proposal:
+    """A state for the reported run, or for one of its subflows."""
+
+    run_id: UUID
+    state: State
+
+
+@dataclass
+class ReportInput:
+    """The body of a report: see `flows.sdk.wire`."""
+
+    attempt: int
+    lease_seconds: float | None = None
+    events: list[TaskRunEvent] | None = None
+    logs: list[SentLine] | None = None
+    artifacts: list[NewArtifact] | None = None
+    begin: NewFlowRun | None = None
+    proposal: Proposal | None = None
+
+    def as_report(self) -> Report:
+        lines = [(each.id, each.line) for each in self.logs or ()]
+        batch = Batch(self.events or [], lines, self.artifacts or [])
+        proposal = (self.proposal.run_id, self.proposal.state) if self.proposal else None
+        return Report(batch, self.begin, proposal, self.lease_seconds)
+
+
+REPORT = TypeAdapter(ReportInput)
+
+
+class Reported(Resource):
+    """The part of `/api/flow_runs` that processes use which execute a run."""
+
+    def create(self, request: Request) -> Response:
+        """Make a run that its creator executes: 201, or 200 if it is there already."""
+        body = read(NewRunInput, request)
+        workspace = home_workspace(actor_of(request), Membership.Role.OPERATOR)
+        flow, _ = get_or_create_flow(workspace, body["flow_name"], ())
+        given = {name: body[name] for name in ("id", "parameters") if name in body}
+        new = NewRun(
+            workspace_id=workspace.id,
+            flow_id=flow.id,
+            name=body.get("name") or random_name(),
+            tags=tuple(body.get("tags", ())),
+            created_by=created_by(request),
+            state=Pending(),
+            **given,
+        )
+        with DjangoSession().transaction() as tx:
+            made = create_owned_run(tx, new, body.get("lease_seconds"))
+        if not made and not FlowRun.objects.filter(id=new.id, workspace=workspace, flow=flow).exists():
+            raise Conflict(detail=f"There is another flow run {new.id}.")
+        return Response(self.as_json(new.id), status=201 if made else 200)
+
+    @action(
+        detail=True,
+        methods=["post"],
+        authentication_classes=[RunTokenAuthentication],
+        permission_classes=[RunPermission],
+        parser_classes=[ReportParser],
+    )
+    def report(self, request: Request, pk: str) -> Response:
+        """Task states, logs, artifacts, a subflow, a state: all or nothing, safe to repeat.
+
+        409 when the attempt no longer owns the run: its process should stop.
+        """
+        token = request.auth if isinstance(request.auth, RunToken) else None
+        run_id = UUID(pk) if token else self.get_object().id
+        if token and token.run_id != run_id:
+            raise NotFound
+        body = _read_report(cast(bytes, request.data))
+        try:
+            with DjangoSession().transaction() as tx:
+                attempt = token.attempt if token else body.attempt
+                answer = accept_report(tx, run_id, attempt, body.as_report())
+        except Aborted as aborted:
+            raise Conflict(detail=str(aborted)) from aborted
+        except ForeignPart as error:
+            raise InvalidInput(detail=str(error)) from error
+        except IntegrityError as error:
+            raise InvalidInput(detail="The report speaks of a run that does not exist.") from error
+        verdict = verdict_as_json(answer.verdict) if answer.verdict else None
+        return Response({"verdict": verdict, "cancelling": answer.cancelling})
+
+
+def _read_report(body: bytes) -> ReportInput:
+    try:
+        report = REPORT.validate_json(body)
+    except pydantic.ValidationError as error:
+        raise InvalidInput(_problems(error)) from error
+    if report.lease_seconds is not None and not 5 <= report.lease_seconds <= 3600:
+        raise InvalidInput([FieldError("lease_seconds", "must be between 5 and 3600")])
+    details = report.proposal.state.details if report.proposal else {}
+    wrong = [name for name in TIMES if details.get(name) is not None and not is_time(details[name])]
+    if wrong:
+        raise InvalidInput([FieldError(f"state.details.{wrong[0]}", "must be an ISO 8601 time with a zone")])
+    return report
+
+
+def _problems(error: pydantic.ValidationError) -> list[FieldError]:
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:20]
+    return [FieldError(".".join(map(str, each["loc"])) or "body", each["msg"]) for each in found]
