@@ -1,6 +1,7 @@
 """The test kit, as its users write tests."""
 
 import asyncio
+import resource
 import subprocess
 import sys
 from datetime import timedelta
@@ -165,6 +166,7 @@ def test_a_hundred_small_tests_take_less_than_five_seconds(tmp_path: Path) -> No
     (tmp_path / "test_many.py").write_text(MANY)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
 
+    before = processor_seconds()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:django", str(tmp_path)],
         cwd=Path(__file__).parents[2],
@@ -172,6 +174,11 @@ def test_a_hundred_small_tests_take_less_than_five_seconds(tmp_path: Path) -> No
         text=True,
     )
 
-    summary = done.stdout.strip().splitlines()[-1]
-    assert "100 passed" in summary, done.stdout
-    assert float(summary.split(" in ")[1].split("s")[0]) < 5, summary
+    assert "100 passed" in done.stdout, done.stdout
+    assert processor_seconds() - before < 5  # not on the clock, which also counts what other programs do
+
+
+def processor_seconds() -> float:
+    """What the children of this process that have ended have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
