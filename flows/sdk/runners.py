@@ -36,7 +36,7 @@ class ThreadPoolTaskRunner:
         """Have `work` done in a thread, in a copy of the caller's context."""
         context = contextvars.copy_context()
         future: TaskFuture[Any] = TaskFuture(run, lambda: context.run(work))
-        future.add_done_callback(lambda: self._open.discard(future))
+        future.add_done_callback(self._open.discard)
         with self._lock:
             self._open.add(future)
             more = self._idle < self._queue.qsize() + 1 and self._threads < self.max_workers

@@ -13,7 +13,7 @@ from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
 from flows.sdk.generators import body
 from flows.sdk.hooks import run_hooks
-from flows.sdk.inputs import Upstream, UpstreamTaskError, resolved, upstream_of, value_of
+from flows.sdk.inputs import UpstreamTaskError, futures_of, replaceable, resolved
 from flows.sdk.recorder import Aborted
 from flows.sdk.replay import Replay
 from flows.sdk.result_options import is_asked_for
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class TaskCall:
     """One call of a task: its arguments, and the task run that comes of it."""
 
-    __slots__ = ("args", "kwargs", "run", "task", "upstream")
+    __slots__ = ("after", "args", "kwargs", "run", "task", "unresolved")
 
     def __init__(
         self,
@@ -43,9 +43,9 @@ class TaskCall:
         self.task = task
         self.args = args
         self.kwargs = kwargs
-        after = tuple(wait_for)
-        self.upstream: list[Upstream] = upstream_of((*args, *kwargs.values(), *after))
-        inputs = edges(task.arguments(args, kwargs), after) if self.upstream else {}
+        self.after = tuple(wait_for)
+        self.unresolved = replaceable((*args, *kwargs.values(), *self.after))
+        inputs = edges(task.arguments(args, kwargs), self.after) if self.unresolved else {}
         if parent := current_task.get():
             inputs["__parents__"] = [str(parent.id)]
         tags = merge_tags(current_tags.get(), task.tags)
@@ -53,7 +53,7 @@ class TaskCall:
 
     def steps(self) -> Steps[State]:
         """The engine: returns the final state; raises what ends more than this task run."""
-        if self.upstream:
+        if self.unresolved:
             try:
                 yield from self._resolve_inputs()
             except UpstreamTaskError as error:
@@ -75,9 +75,8 @@ class TaskCall:
             current_task.reset(token)
 
     def _resolve_inputs(self) -> Steps[None]:
-        yield Wait([source for source in self.upstream if isinstance(source, TaskFuture)])
-        for source in self.upstream:
-            value_of(source)
+        yield Wait([source for source in self.unresolved if isinstance(source, TaskFuture)])
+        resolved(self.after)
         self.args = [resolved(value) for value in self.args]
         self.kwargs = {name: resolved(value) for name, value in self.kwargs.items()}
 
@@ -197,13 +196,9 @@ def _has_traceback(outcome: State) -> bool:
 
 def edges(arguments: Mapping[str, Any], wait_for: Sequence[Any] = ()) -> dict[str, list[str]]:
     """Ids of the task runs that each argument came from; `wait_for` is one more argument."""
-    found = {name: _ids(upstream_of((value,))) for name, value in arguments.items()}
-    found["wait_for"] = _ids(upstream_of(wait_for))
-    return {name: ids for name, ids in found.items() if ids}
-
-
-def _ids(sources: list[Upstream]) -> list[str]:
-    return [str(source.task_run_id) for source in sources if isinstance(source, TaskFuture)]
+    sources = {name: futures_of((value,)) for name, value in arguments.items()}
+    sources["wait_for"] = futures_of(wait_for)
+    return {name: [str(future.task_run_id) for future in found] for name, found in sources.items() if found}
 
 
 def user_traceback(error: BaseException) -> str:
