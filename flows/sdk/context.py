@@ -43,13 +43,17 @@ class FlowRunContext:
     open: "set[TaskRun]" = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     lock: Lock = field(default_factory=Lock)
+    call_prefix: str = ""
 
-    def next_call(self, task_key: str) -> int:
-        """How often the task was called before in this try: 0, 1, 2, ..."""
+    def next_call(self, task_key: str) -> str:
+        """What tells this call of the task from its others in this try: 0, 1, 2, ...
+
+        Processes beside the flow's count for themselves, each behind a `call_prefix` of its own.
+        """
         with self.lock:
             number = self.calls[task_key]
             self.calls[task_key] = number + 1
-            return number
+            return f"{self.call_prefix}{number}"
 
 
 @dataclass(slots=True)

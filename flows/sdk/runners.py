@@ -1,14 +1,17 @@
 """Task runners: where submitted tasks run."""
 
 import contextvars
-from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread, get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from flows.sdk.futures import TaskFuture, runner_threads
 from flows.sdk.states import State
-from flows.sdk.task_run import TaskRun
+from flows.sdk.task_engine import TaskCall
+
+if TYPE_CHECKING:
+    from flows.sdk.errands import Place
 
 
 class ThreadPoolTaskRunner:
@@ -28,14 +31,26 @@ class ThreadPoolTaskRunner:
         self._idle = 0
         self._open: set[TaskFuture[Any]] = set()
 
-    def duplicate(self) -> "ThreadPoolTaskRunner":
-        """A fresh runner with the same options; every flow run has its own."""
-        return type(self)(self.max_workers)
+    def options(self) -> dict[str, Any]:
+        """What it was made with."""
+        return {"max_workers": self.max_workers}
 
-    def submit(self, run: TaskRun, work: Callable[[], State]) -> TaskFuture[Any]:
-        """Have `work` done in a thread, in a copy of the caller's context."""
+    def duplicate(self) -> Self:
+        """A fresh runner with the same options; every flow run has its own."""
+        return type(self)(**self.options())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, as part of a flow, it is a fresh runner, too."""
+        return partial(type(self), **self.options()), ()
+
+    def place(self) -> "Place | None":
+        """Where the functions of tasks are called; None: in the threads themselves."""
+        return None
+
+    def submit(self, call: TaskCall) -> TaskFuture[Any]:
+        """Have the call finished in a thread, in a copy of the caller's context."""
         context = contextvars.copy_context()
-        future: TaskFuture[Any] = TaskFuture(run, lambda: context.run(work))
+        future: TaskFuture[Any] = TaskFuture(call.run, lambda: context.run(call.finish, self.place()))
         future.add_done_callback(self._open.discard)
         with self._lock:
             self._open.add(future)

@@ -22,7 +22,7 @@ from flows.sdk.result_options import checked_caching, checked_results, checked_t
 from flows.sdk.retries import Delays, RetryCondition, checked_delays, checked_jitter, checked_retries
 from flows.sdk.serializers import Serializer
 from flows.sdk.states import State
-from flows.sdk.steps import drive, drive_async, run_coroutine
+from flows.sdk.steps import drive, drive_async
 from flows.sdk.task_engine import TaskCall
 from flows.sdk.timeouts import checked_timeout
 
@@ -243,21 +243,10 @@ class Task(Generic[P, R]):
         return flow
 
     def _submit(self, flow: FlowRunContext, args: Any, kwargs: Any, wait_for: Any) -> TaskFuture[Any]:
-        call = TaskCall(self, args, kwargs, wait_for)
-        return flow.runner.submit(call.run, lambda: _final_state(call))
+        return flow.runner.submit(TaskCall(self, args, kwargs, wait_for))
 
     def __repr__(self) -> str:
         return f"Task({self.name!r})"
-
-
-def _final_state(call: TaskCall) -> State:
-    """Run the call to its end in this thread; what would end the thread becomes the state."""
-    try:
-        if call.task.is_async:
-            return run_coroutine(drive_async(call.steps()))
-        return drive(call.steps())
-    except BaseException as error:
-        return call.run.ended_by(error)
 
 
 def _futures(values: Iterable[Any]) -> list[TaskFuture[Any]]:
