@@ -1,8 +1,9 @@
 """Task runners over clusters of others: Dask and Ray (extras `dask` and `ray`).
 
-A thread of the flow's process sees each task run through, up to `THREADS` at a time; the function is called on
-the cluster. Its logs and artifacts come back with its result. A task that the cluster loses is Crashed here,
-and tried again if it has retries: the cluster itself must not repeat it behind the back of its states.
+Up to `THREADS` task runs are on the cluster at a time. Their logs and artifacts come back with their results.
+A task that the cluster loses is Crashed here, and tried again if it has retries: clusters that are made here
+do not repeat it behind the back of its states. (A Dask scheduler of your own does so, up to its setting
+`distributed.scheduler.allowed-failures`.)
 """
 
 from collections.abc import Callable, Mapping
@@ -10,8 +11,9 @@ from typing import Any, NoReturn
 
 from flows.sdk.errands import ProcessLost, carried_out
 from flows.sdk.recorder import Recorder
-from flows.sdk.runners import ThreadPoolTaskRunner
+from flows.sdk.runners import RemoteTaskRunner
 from flows.sdk.signals import DeadlinePassed
+from flows.sdk.states import State
 from flows.sdk.timeouts import Limit
 
 THREADS = 250
@@ -28,12 +30,12 @@ def _missing(extra: str, error: ImportError) -> NoReturn:
     ) from error
 
 
-class DaskTaskRunner(ThreadPoolTaskRunner):
+class DaskTaskRunner(RemoteTaskRunner):
     """Runs submitted tasks on a Dask cluster.
 
     cluster: a cluster object of `distributed`, which stays open; or
-    address: where the scheduler of a running cluster listens, such as "tcp://10.0.0.5:8786"; or else a cluster
-        is made for each flow run and closed after it, by
+    address: where the scheduler of a running cluster listens, such as "tcp://10.0.0.5:8786"; or else
+        a cluster is made for each flow run and closed after it, by
     cluster_class: a class, or its import path; default: "distributed.LocalCluster", and
     cluster_kwargs: its arguments.
     adapt_kwargs: arguments of the cluster's `adapt`: the number of its workers follows the work.
@@ -67,11 +69,7 @@ class DaskTaskRunner(ThreadPoolTaskRunner):
         names = ("cluster", "address", "cluster_class", "cluster_kwargs", "adapt_kwargs", "client_kwargs")
         return {name: getattr(self, name) for name in names}
 
-    def place(self) -> "DaskTaskRunner":
-        return self
-
-    def carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
-        """As `flows.sdk.errands.Place`."""
+    def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
         from distributed import CancelledError, TimeoutError
         from distributed.scheduler import KilledWorker
 
@@ -103,10 +101,13 @@ class DaskTaskRunner(ThreadPoolTaskRunner):
             _missing("dask", error)
         with self._lock:
             if self._client is None:
-                target = self.cluster or self.address or self._new_cluster()
-                if self.adapt_kwargs is not None and not self.address:
-                    target.adapt(**self.adapt_kwargs)
-                self._client = Client(target, **{"set_as_default": False, **(self.client_kwargs or {})})
+                self._refuse_if_closed()
+                cluster = None if self.address else self.cluster or self._new_cluster()
+                if cluster is not None and self.adapt_kwargs is not None:
+                    cluster.adapt(**self.adapt_kwargs)
+                self._client = Client(
+                    self.address or cluster, **{"set_as_default": False, **(self.client_kwargs or {})}
+                )
         return self._client
 
     def _new_cluster(self) -> Any:
@@ -114,20 +115,19 @@ class DaskTaskRunner(ThreadPoolTaskRunner):
         import distributed
         from distributed.utils import import_term
 
-        # A worker that dies takes its task with it: how often that is tried again is the task's own matter.
-        dask.config.set({"distributed.scheduler.allowed-failures": 0})
         made_by = self.cluster_class or distributed.LocalCluster
         if isinstance(made_by, str):
             made_by = import_term(made_by)
-        self._own_cluster = made_by(**(self.cluster_kwargs or {"dashboard_address": None}))
+        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+            self._own_cluster = made_by(**(self.cluster_kwargs or {"dashboard_address": None}))
         return self._own_cluster
 
 
-class RayTaskRunner(ThreadPoolTaskRunner):
+class RayTaskRunner(RemoteTaskRunner):
     """Runs submitted tasks on a Ray cluster.
 
-    address: of a running cluster, such as "ray://10.0.0.5:10001"; None: one on this machine, which ends with the
-        flow run, unless the process is connected to Ray already.
+    address: of a running cluster, such as "ray://10.0.0.5:10001"; None: one on this machine, which ends with
+        the flow run, unless the process is connected to Ray already.
     init_kwargs: further arguments of `ray.init`.
     """
 
@@ -135,21 +135,19 @@ class RayTaskRunner(ThreadPoolTaskRunner):
         super().__init__(THREADS)
         self.address = address
         self.init_kwargs = init_kwargs
-        self._carry_out: Any = None
+        self._remote: Any = None
         self._is_own = False
+        self._under_way: set[Any] = set()
 
     def options(self) -> dict[str, Any]:
         return {"address": self.address, "init_kwargs": self.init_kwargs}
 
-    def place(self) -> "RayTaskRunner":
-        return self
-
-    def carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
-        """As `flows.sdk.errands.Place`."""
+    def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
         remote = self._connected()
         import ray
 
         reference = remote.remote(errand)
+        self._under_way.add(reference)
         try:
             packed: bytes = ray.get(reference, timeout=None if limit is None else limit.left())
         except ray.exceptions.GetTimeoutError:
@@ -157,12 +155,24 @@ class RayTaskRunner(ThreadPoolTaskRunner):
             raise DeadlinePassed(limit) from None
         except ray.exceptions.RayError as error:
             raise ProcessLost(f"The Ray cluster lost the task run: {error}") from None
+        finally:
+            self._under_way.discard(reference)
         return packed
+
+    def cancel(self, state: State) -> None:
+        """End all task runs that are not over in `state`, and their processes."""
+        super().cancel(state)
+        with self._lock:
+            self._closed = True
+        for reference in list(self._under_way):
+            import ray
+
+            ray.cancel(reference, force=True)
 
     def close(self) -> None:
         super().close()
         with self._lock:
-            ends, self._is_own, self._carry_out = self._is_own, False, None
+            ends, self._is_own, self._remote = self._is_own, False, None
         if ends:
             import ray
 
@@ -175,9 +185,10 @@ class RayTaskRunner(ThreadPoolTaskRunner):
         except ImportError as error:
             _missing("ray", error)
         with self._lock:
-            if self._carry_out is None:
+            if self._remote is None:
+                self._refuse_if_closed()
                 if not ray.is_initialized():
                     ray.init(self.address, **(self.init_kwargs or {}))
                     self._is_own = True
-                self._carry_out = ray.remote(max_retries=0)(carried_out)
-        return self._carry_out
+                self._remote = ray.remote(max_retries=0)(carried_out)
+        return self._remote

@@ -15,8 +15,8 @@ from typing import Any
 from flows.sdk.errands import ProcessLost, pickled
 from flows.sdk.options import default_number
 from flows.sdk.recorder import Aborted, Recorder
-from flows.sdk.runners import ThreadPoolTaskRunner
-from flows.sdk.signals import DeadlinePassed, TerminationSignal
+from flows.sdk.runners import RemoteTaskRunner
+from flows.sdk.signals import DeadlinePassed
 from flows.sdk.states import State
 from flows.sdk.timeouts import Limit
 
@@ -29,7 +29,7 @@ _START = (
 _PATIENCE = 5.0  # seconds that a process has to end when it is told to
 
 
-class ProcessPoolTaskRunner(ThreadPoolTaskRunner):
+class ProcessPoolTaskRunner(RemoteTaskRunner):
     """Runs submitted tasks in other processes of this machine, which are started as needed.
 
     max_workers: how many; default: PORTAL_TASKS_RUNNER_PROCESS_POOL_MAX_WORKERS, else one per CPU.
@@ -52,30 +52,19 @@ class ProcessPoolTaskRunner(ThreadPoolTaskRunner):
         self.initargs = initargs
         self._of_thread = threading.local()
         self._processes: list[_Process] = []
-        self._stopped = False
 
     def options(self) -> dict[str, Any]:
         return {**super().options(), "initializer": self.initializer, "initargs": self.initargs}
 
-    def place(self) -> "ProcessPoolTaskRunner":
-        return self
-
-    def carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
-        """As `flows.sdk.errands.Place`: each thread has a process of its own."""
-        try:
-            return self._process().carry_out(errand, recorder, limit)
-        except ProcessLost:
-            if self._stopped:
-                raise TerminationSignal from None  # we ended it
-            raise
+    def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
+        return self._process().carry_out(errand, recorder, limit)
 
     def _process(self) -> "_Process":
         """The process of this thread; a new one, if there is none or it was lost."""
         process: _Process | None = getattr(self._of_thread, "process", None)
         if process is None or process.is_lost:
             with self._lock:
-                if self._stopped:
-                    raise TerminationSignal
+                self._refuse_if_closed()
                 process = self._of_thread.process = _Process(self.initializer, self.initargs)
                 self._processes.append(process)
         return process
@@ -84,14 +73,12 @@ class ProcessPoolTaskRunner(ThreadPoolTaskRunner):
         """End all task runs that are not over in `state`, and their processes."""
         super().cancel(state)
         with self._lock:
-            self._stopped = True
+            self._closed = True
         for process in self._processes:
             process.kill()
 
     def close(self) -> None:
         super().close()
-        with self._lock:
-            self._stopped = True
         for process in self._processes:
             process.hang_up()
         for process in self._processes:

@@ -1,14 +1,19 @@
 """Task runners: where submitted tasks run."""
 
 import contextvars
+from abc import ABC, abstractmethod
 from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any, Self
 
+from flows.sdk.errands import ProcessLost
 from flows.sdk.futures import TaskFuture, runner_threads
+from flows.sdk.recorder import Recorder
+from flows.sdk.signals import TerminationSignal
 from flows.sdk.states import State
 from flows.sdk.task_engine import TaskCall
+from flows.sdk.timeouts import Limit
 
 if TYPE_CHECKING:
     from flows.sdk.errands import Place
@@ -30,6 +35,7 @@ class ThreadPoolTaskRunner:
         self._threads = 0
         self._idle = 0
         self._open: set[TaskFuture[Any]] = set()
+        self._closed = False
 
     def options(self) -> dict[str, Any]:
         """What it was made with."""
@@ -80,6 +86,7 @@ class ThreadPoolTaskRunner:
     def close(self) -> None:
         """Let the threads end once they have done what they are at."""
         with self._lock:
+            self._closed = True
             threads, self._threads = self._threads, 0
         for _ in range(threads):
             self._queue.put(None)
@@ -108,3 +115,31 @@ class ThreadPoolTaskRunner:
         finally:
             with self._lock:
                 self._idle -= 1
+
+
+class RemoteTaskRunner(ThreadPoolTaskRunner, ABC):
+    """The base of runners that call the functions of tasks in other processes.
+
+    A thread of the flow's process sees each task run through, so that it has its states, retries, timeout and
+    hooks from the same engine as any other; only the call of its function is sent.
+    """
+
+    def place(self) -> "RemoteTaskRunner":
+        return self
+
+    def carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
+        """As `flows.sdk.errands.Place`. Raises TerminationSignal once the runner was closed."""
+        try:
+            return self._carry_out(errand, recorder, limit)
+        except ProcessLost:
+            if self._closed:
+                raise TerminationSignal from None  # we ended it
+            raise
+
+    @abstractmethod
+    def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes: ...
+
+    def _refuse_if_closed(self) -> None:
+        """Called with the lock: a task run that was cancelled must not start anything any more."""
+        if self._closed:
+            raise TerminationSignal
