@@ -70,10 +70,11 @@ class DaskTaskRunner(RemoteTaskRunner):
         return {name: getattr(self, name) for name in names}
 
     def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
+        client = self._connected()
         from distributed import CancelledError, TimeoutError
         from distributed.scheduler import KilledWorker
 
-        future = self._connected().submit(carried_out, errand, pure=False)
+        future = client.submit(carried_out, errand, pure=False)
         try:
             packed: bytes = future.result(timeout=None if limit is None else limit.left())
         except TimeoutError:
@@ -119,7 +120,7 @@ class DaskTaskRunner(RemoteTaskRunner):
         if isinstance(made_by, str):
             made_by = import_term(made_by)
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-            self._own_cluster = made_by(**(self.cluster_kwargs or {"dashboard_address": None}))
+            self._own_cluster = made_by(**(self.cluster_kwargs or {"dashboard_address": "127.0.0.1:0"}))
         return self._own_cluster
 
 

@@ -119,6 +119,9 @@ class _Process:
         except BaseException:
             self.kill()  # nobody listens to it any more
             raise
+        finally:
+            if self.is_lost:
+                self._line.close()
 
     def _report(self, recorder: Recorder, kind: str, method: str, arguments: tuple[Any, ...]) -> None:
         """Pass on what the process reports; what it asks gets an answer."""

@@ -16,7 +16,7 @@ from flows.task_runners import DaskTaskRunner, ProcessPoolTaskRunner, RayTaskRun
 RUNNERS = {
     "threads": lambda: ThreadPoolTaskRunner(),
     "processes": lambda: ProcessPoolTaskRunner(max_workers=2),
-    "Dask": lambda: DaskTaskRunner(cluster_kwargs={"n_workers": 2, "dashboard_address": None}),
+    "Dask": lambda: DaskTaskRunner(cluster_kwargs={"n_workers": 2, "dashboard_address": "127.0.0.1:0"}),
     "Ray": lambda: RayTaskRunner(init_kwargs={
         "num_cpus": 2, "include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False,
     }),

@@ -49,7 +49,7 @@ def in_processes(folder: str) -> None:
     assert negate.submit(3).result() == -3
 
 
-@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "dashboard_address": None}))
+@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "dashboard_address": "127.0.0.1:0"}))
 def on_dask(folder: str) -> None:
     assert [point.x for point in double.map([Point(1), Point(2)]).result()] == [2, 4]
 

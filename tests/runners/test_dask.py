@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from flows import flow, get_run_logger, runtime, task
+from flows.sdk.cluster_runners import MissingExtraError
 from flows.sdk.errands import ProcessLost
 from flows.sdk.memory import MemoryRecorder
 from flows.sdk.timeouts import TaskRunTimeoutError
@@ -16,7 +18,7 @@ from flows.task_runners import DaskTaskRunner
 
 distributed = pytest.importorskip("distributed")
 
-OPTIONS = {"n_workers": 2, "threads_per_worker": 2, "processes": True, "dashboard_address": None}
+OPTIONS = {"n_workers": 2, "threads_per_worker": 2, "processes": True, "dashboard_address": "127.0.0.1:0"}
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +126,9 @@ def test_a_task_whose_worker_dies_is_crashed(cluster: Any) -> None:
 def test_two_clusters_are_refused() -> None:
     with pytest.raises(ValueError, match="only one of cluster, address and cluster_class"):
         DaskTaskRunner(address="tcp://127.0.0.1:1", cluster_class="distributed.LocalCluster")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "portal-orchestrator\[dask\]"'):
+        flow(lambda: add.submit(1).result(), name="work", task_runner=DaskTaskRunner())()

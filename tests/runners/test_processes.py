@@ -15,7 +15,7 @@ from flows import flow, get_run_logger, runtime, tags, task
 from flows.artifacts import create_table_artifact
 from flows.sdk.errands import ProcessLost
 from flows.sdk.memory import MemoryRecorder
-from flows.sdk.timeouts import TaskRunTimeoutError
+from flows.sdk.timeouts import FlowRunTimeoutError, TaskRunTimeoutError
 from flows.task_runners import ProcessPoolTaskRunner
 from tests.faults.conftest import is_alive
 from tests.processes import wait_until
@@ -241,3 +241,19 @@ def test_a_failed_flow_leaves_no_process() -> None:
 def test_max_workers_must_be_positive() -> None:
     with pytest.raises(ValueError, match="max_workers must be at least 1, not 0"):
         ProcessPoolTaskRunner(max_workers=0)
+
+
+def test_a_flow_whose_time_is_up_ends_its_processes(tmp_path: Path, recorder: MemoryRecorder) -> None:
+    @task(retries=1)
+    def hold() -> None:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        time.sleep(60)
+
+    @flow(task_runner=two_processes, timeout_seconds=1.5)
+    def work() -> None:
+        hold.submit().result()
+
+    with pytest.raises(FlowRunTimeoutError):
+        work()
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+    assert recorder.states_of("hold") == ["Pending", "Running", "Cancelled"]
