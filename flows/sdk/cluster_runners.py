@@ -69,12 +69,14 @@ class DaskTaskRunner(RemoteTaskRunner):
         names = ("cluster", "address", "cluster_class", "cluster_kwargs", "adapt_kwargs", "client_kwargs")
         return {name: getattr(self, name) for name in names}
 
+    def _prepare(self) -> None:
+        self._connected()
+
     def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
-        client = self._connected()
         from distributed import CancelledError, TimeoutError
         from distributed.scheduler import KilledWorker
 
-        future = client.submit(carried_out, errand, pure=False)
+        future = self._connected().submit(carried_out, errand, pure=False)
         try:
             packed: bytes = future.result(timeout=None if limit is None else limit.left())
         except TimeoutError:
@@ -143,11 +145,13 @@ class RayTaskRunner(RemoteTaskRunner):
     def options(self) -> dict[str, Any]:
         return {"address": self.address, "init_kwargs": self.init_kwargs}
 
+    def _prepare(self) -> None:
+        self._connected()
+
     def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
-        remote = self._connected()
         import ray
 
-        reference = remote.remote(errand)
+        reference = self._connected().remote(errand)
         self._under_way.add(reference)
         try:
             packed: bytes = ray.get(reference, timeout=None if limit is None else limit.left())

@@ -36,6 +36,10 @@ class RemoteTraceback(Exception):
 class Place(Protocol):
     """Another process, or many of them."""
 
+    def prepare(self) -> None:
+        """Return when an errand can begin; its time is counted from then on. Raises ProcessLost."""
+        ...
+
     def carry_out(self, errand: bytes, recorder: Recorder, limit: "Limit | None") -> bytes:
         """Have `carried_out(errand)` called there, and return what it returns.
 

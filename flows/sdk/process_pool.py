@@ -56,6 +56,9 @@ class ProcessPoolTaskRunner(RemoteTaskRunner):
     def options(self) -> dict[str, Any]:
         return {**super().options(), "initializer": self.initializer, "initargs": self.initargs}
 
+    def _prepare(self) -> None:
+        self._process().prepare()
+
     def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
         return self._process().carry_out(errand, recorder, limit)
 
@@ -99,8 +102,21 @@ class _Process:
             )
         self._line = Connection(ours.detach())
         self.is_lost = False
+        self._is_ready = False
         if initializer is not None:
             self._line.send(("prepare", pickled((initializer, initargs), initializer.__module__)))
+        self._line.send(("begin", b""))
+
+    def prepare(self) -> None:
+        """Return when it has loaded all that it needs."""
+        if self._is_ready:
+            return
+        try:
+            self._line.recv()
+        except (EOFError, ConnectionError):
+            self._lose()
+            raise ProcessLost(f"A process for tasks {self._end()} before its first one.") from None
+        self._is_ready = True
 
     def carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
         try:
@@ -114,14 +130,12 @@ class _Process:
                     return packed
                 self._report(recorder, kind, *content)
         except (EOFError, ConnectionError):
-            self.is_lost = True
+            self._lose()
             raise ProcessLost(f"The process of the task run {self._end()}.") from None
         except BaseException:
             self.kill()  # nobody listens to it any more
+            self._lose()
             raise
-        finally:
-            if self.is_lost:
-                self._line.close()
 
     def _report(self, recorder: Recorder, kind: str, method: str, arguments: tuple[Any, ...]) -> None:
         """Pass on what the process reports; what it asks gets an answer."""
@@ -134,6 +148,10 @@ class _Process:
             self._line.send(("answer", aborted))
             raise
         self._line.send(("answer", answer))
+
+    def _lose(self) -> None:
+        self.is_lost = True
+        self._line.close()
 
     def _end(self) -> str:
         code = self._process.wait()

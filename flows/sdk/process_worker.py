@@ -23,6 +23,8 @@ def main(descriptor: int) -> None:
         kind, packed = message
         if kind == "prepare":
             _prepare(packed)
+        elif kind == "begin":
+            flow.send("ready")
         else:
             flow.send("done", carried_out(packed, flow))
 

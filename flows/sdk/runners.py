@@ -2,6 +2,8 @@
 
 import contextvars
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread, get_ident
@@ -127,17 +129,31 @@ class RemoteTaskRunner(ThreadPoolTaskRunner, ABC):
     def place(self) -> "RemoteTaskRunner":
         return self
 
+    def prepare(self) -> None:
+        """As `flows.sdk.errands.Place`. Raises TerminationSignal once the runner was closed."""
+        with self._ours_if_closed():
+            self._prepare()
+
     def carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
         """As `flows.sdk.errands.Place`. Raises TerminationSignal once the runner was closed."""
-        try:
+        with self._ours_if_closed():
             return self._carry_out(errand, recorder, limit)
-        except ProcessLost:
-            if self._closed:
-                raise TerminationSignal from None  # we ended it
-            raise
+
+    @abstractmethod
+    def _prepare(self) -> None: ...
 
     @abstractmethod
     def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes: ...
+
+    @contextmanager
+    def _ours_if_closed(self) -> Iterator[None]:
+        """A process that is lost once the runner was closed is no crash: we ended it."""
+        try:
+            yield
+        except ProcessLost:
+            if self._closed:
+                raise TerminationSignal from None
+            raise
 
     def _refuse_if_closed(self) -> None:
         """Called with the lock: a task run that was cancelled must not start anything any more."""

@@ -128,8 +128,11 @@ class TaskCall:
     def _try(self, context: TaskRunContext) -> Steps[State]:
         """Call the function once, and judge the outcome."""
         task = self.task
-        limit = limit_of(task.timeout_seconds)
+        limit: Limit | None = None
         try:
+            if self.place is not None:
+                self.place.prepare()
+            limit = limit_of(task.timeout_seconds)
             value = yield from self._called(context, limit)
         except DeadlinePassed as passed:
             if passed.limit is not limit or limit is None:

@@ -257,3 +257,18 @@ def test_a_flow_whose_time_is_up_ends_its_processes(tmp_path: Path, recorder: Me
         work()
     assert not is_alive(int((tmp_path / "pid").read_text()))
     assert recorder.states_of("hold") == ["Pending", "Running", "Cancelled"]
+
+
+def test_the_start_of_a_process_does_not_count_for_the_timeout() -> None:
+    def initialize() -> None:
+        time.sleep(1)
+
+    quick = task(name="quick", timeout_seconds=0.8)(lambda: "done")
+    runner = ProcessPoolTaskRunner(max_workers=1, initializer=initialize)
+    assert flow(lambda: quick.submit().result(), name="work", task_runner=runner)() == "done"
+
+
+def test_an_initializer_that_fails_crashes_the_task() -> None:
+    runner = ProcessPoolTaskRunner(max_workers=1, initializer=sys.exit, initargs=(4,))
+    with pytest.raises(ProcessLost, match="ended with exit code 4 before its first one"):
+        flow(lambda: add.submit(1).result(), name="work", task_runner=runner)()
