@@ -119,6 +119,16 @@ class ThreadPoolTaskRunner:
                 self._idle -= 1
 
 
+def checked_runner(given: Any) -> ThreadPoolTaskRunner:
+    """The task runner of a flow that was given this one, or its class, or None."""
+    made = given() if isinstance(given, type) else given
+    if made is None:
+        return ThreadPoolTaskRunner()
+    if not isinstance(made, ThreadPoolTaskRunner):
+        raise TypeError(f"task_runner must be one of flows.task_runners, not {given!r}.")
+    return made
+
+
 class RemoteTaskRunner(ThreadPoolTaskRunner, ABC):
     """The base of runners that call the functions of tasks in other processes.
 

@@ -427,3 +427,12 @@ def test_a_callback_gets_its_future() -> None:
 
     work()
     assert names == ["add-0"]
+
+
+def test_a_runner_may_be_given_as_its_class() -> None:
+    assert flow(lambda: add.submit(1).result(), name="work", task_runner=ThreadPoolTaskRunner)() == 2
+
+
+def test_what_is_no_runner_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"task_runner must be one of flows.task_runners, not 'threads'"):
+        flow(lambda: None, name="work", task_runner="threads")
