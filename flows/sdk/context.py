@@ -29,6 +29,7 @@ class MissingContextError(RuntimeError):
 class FlowRunContext:
     """A flow run while one try of its function is under way.
 
+    `call_prefix` stands before the numbers of calls that another process than the flow's counts.
     `open` are its task runs that are not over; `replay` what its earlier tries computed, if it has retries.
     """
 
@@ -45,15 +46,12 @@ class FlowRunContext:
     lock: Lock = field(default_factory=Lock)
     call_prefix: str = ""
 
-    def next_call(self, task_key: str) -> str:
-        """What tells this call of the task from its others in this try: 0, 1, 2, ...
-
-        Processes beside the flow's count for themselves, each behind a `call_prefix` of its own.
-        """
+    def next_call(self, task_key: str) -> int:
+        """How often the task was called before in this try: 0, 1, 2, ..."""
         with self.lock:
             number = self.calls[task_key]
             self.calls[task_key] = number + 1
-            return f"{self.call_prefix}{number}"
+            return number
 
 
 @dataclass(slots=True)

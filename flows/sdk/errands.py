@@ -10,14 +10,17 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from flows.sdk import logs
+from flows.sdk.backend import Backend, NoBackendError, backed_by, server_url
 from flows.sdk.context import FlowRunContext, TaskRunContext, current_flow, current_tags, current_task
 from flows.sdk.generators import body
 from flows.sdk.recorder import FlowRunInfo, LogLine, NewArtifact, NewFlowRun, Recorder, TaskRunEvent, Verdict
+from flows.sdk.results import MemoryResults
 from flows.sdk.states import State
 from flows.sdk.steps import drive, drive_async, run_coroutine
 
@@ -73,6 +76,7 @@ class Errand:
     surrounding_tags: tuple[str, ...]
     flow: FlowAround
     shows_log: bool
+    server_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,7 @@ def packed_errand(
         current_tags.get(),
         around,
         logging.getLogger("flows").hasHandlers(),
+        server_url(),
     )
     try:
         return pickled(errand, task.fn.__module__)
@@ -176,14 +181,22 @@ def opened(packed: bytes, recorder: Recorder) -> Any:
 # At the place.
 
 
-def carried_out(packed: bytes, recorder: Recorder | None = None) -> bytes:
-    """Do an errand, and return its packed outcome. Without a recorder, reports return with the outcome."""
+class Line(Recorder, Protocol):
+    """What leads back to the flow's process."""
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the recorder there (or, with its port's name before it, of the backend)."""
+        ...
+
+
+def carried_out(packed: bytes, line: Line | None = None) -> bytes:
+    """Do an errand, and return its packed outcome. Without a line, reports return with the outcome."""
     import cloudpickle
 
     notes = Notes()
     try:
         errand: Errand = cloudpickle.loads(packed)
-        value = copy_context().run(_call, errand, recorder or notes)
+        value = copy_context().run(_call, errand, line or notes)
         return _packed_outcome(Outcome(value, reports=notes.taken))
     except BaseException as error:
         text = "".join(traceback.format_exception(error)).rstrip()
@@ -204,7 +217,7 @@ def _packed_outcome(outcome: Outcome) -> bytes:
     return packed
 
 
-def _call(errand: Errand, recorder: Recorder) -> Any:
+def _call(errand: Errand, line: Line) -> Any:
     """Call the function within its run, and see the tasks that it submitted to their end."""
     from flows.sdk.tasks import Task
 
@@ -212,20 +225,37 @@ def _call(errand: Errand, recorder: Recorder) -> Any:
         logs.log_to_stderr()
     if errand.flow.log_prints:
         logs.capture_prints()
-    flow = _flow_context(errand, recorder)
+    flow = _flow_context(errand, line)
     task = Task(errand.fn, **errand.options)
     current_flow.set(flow)
     current_tags.set(errand.surrounding_tags)
     current_task.set(TaskRunContext(task, errand.id, errand.name, errand.tags, flow, errand.run_count))
     steps = body(task.fn, errand.args, errand.kwargs, None, task.is_generator)
     try:
-        value = run_coroutine(drive_async(steps)) if task.is_async else drive(steps)
-        while unfinished := flow.runner.unfinished():
-            for future in unfinished:
-                future.wait()
+        with backed_by(_backend(line, errand.server_url)):
+            value = run_coroutine(drive_async(steps)) if task.is_async else drive(steps)
+            while unfinished := flow.runner.unfinished():
+                for future in unfinished:
+                    future.wait()
     finally:
         flow.runner.close()
     return value
+
+
+def _backend(line: Line, url: str) -> Backend:
+    ports: dict[str, Any] = {name: _Port(line, name) for name in ("runs", "variables", "blocks")}
+    return Backend(url=url, **ports)
+
+
+class _Port:
+    """A port of the flow's backend: its methods are called there."""
+
+    def __init__(self, line: Line, name: str) -> None:
+        self._line = line
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        return partial(self._line.ask, f"{self._name}.{method}")
 
 
 def _flow_context(errand: Errand, recorder: Recorder) -> FlowRunContext:
@@ -261,6 +291,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, Any]] = []
+        self.results = MemoryResults()  # of tasks inside the task
 
     def task_event(self, event: TaskRunEvent) -> None:
         self.taken.append(("task_event", without_data(event)))
@@ -279,6 +310,12 @@ class Notes:
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
         raise RuntimeError("Flow runs cannot be changed from a task that runs on a cluster.")
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        raise NoBackendError(
+            "A task on a cluster has no way to its server: read variables and blocks in the flow, and pass "
+            "them as arguments."
+        )
 
     def flush(self) -> None:
         """Nothing can be durable before the task is over."""

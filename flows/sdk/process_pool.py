@@ -12,9 +12,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from flows.sdk.backend import current_backend
 from flows.sdk.errands import ProcessLost, pickled
 from flows.sdk.options import default_number
-from flows.sdk.recorder import Aborted, Recorder
+from flows.sdk.recorder import Recorder
 from flows.sdk.runners import RemoteTaskRunner
 from flows.sdk.signals import DeadlinePassed
 from flows.sdk.states import State
@@ -142,11 +143,12 @@ class _Process:
         if kind == "tell":
             getattr(recorder, method)(*arguments)
             return
+        port, _, name = method.rpartition(".")
+        asked = getattr(current_backend(), port) if port else recorder
         try:
-            answer = getattr(recorder, method)(*arguments)
-        except Aborted as aborted:
-            self._line.send(("answer", aborted))
-            raise
+            answer = getattr(asked, name)(*arguments)
+        except Exception as error:
+            answer = error
         self._line.send(("answer", answer))
 
     def _lose(self) -> None:

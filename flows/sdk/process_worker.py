@@ -11,6 +11,7 @@ from uuid import UUID
 
 from flows.sdk.errands import carried_out, without_data
 from flows.sdk.recorder import FlowRunInfo, LogLine, NewArtifact, NewFlowRun, TaskRunEvent, Verdict
+from flows.sdk.results import MemoryResults
 from flows.sdk.states import State
 
 
@@ -42,6 +43,7 @@ class FlowProcess:
     def __init__(self, line: Connection) -> None:
         self.work: SimpleQueue[tuple[str, bytes] | None] = SimpleQueue()
         self._answers: SimpleQueue[Any] = SimpleQueue()
+        self.results = MemoryResults()  # of tasks inside tasks
         self._line = line
         self._sending = threading.Lock()
         self._asking = threading.Lock()
@@ -74,20 +76,21 @@ class FlowProcess:
         self.send("tell", "artifact", (artifact,))
 
     def begin(self, new: NewFlowRun) -> FlowRunInfo:
-        info: FlowRunInfo = self._ask("begin", new)
+        info: FlowRunInfo = self.ask("begin", new)
         return info
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
-        verdict: Verdict = self._ask("transition", run_id, replace(state, data=None))
+        verdict: Verdict = self.ask("transition", run_id, replace(state, data=None))
         return verdict
 
     def flush(self) -> None:
-        self._ask("flush")
+        self.ask("flush")
 
     def close(self) -> None:
         """The flow's process closes its recorder."""
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """As `flows.sdk.errands.Line`. Raises what the method raised there."""
         with self._asking:
             self.send("ask", method, arguments)
             answer = self._answers.get()

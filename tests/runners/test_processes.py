@@ -13,10 +13,12 @@ import pytest
 
 from flows import flow, get_run_logger, runtime, tags, task
 from flows.artifacts import create_table_artifact
+from flows.sdk.backend import AlreadyThereError
 from flows.sdk.errands import ProcessLost
 from flows.sdk.memory import MemoryRecorder
 from flows.sdk.timeouts import FlowRunTimeoutError, TaskRunTimeoutError
 from flows.task_runners import ProcessPoolTaskRunner
+from flows.variables import Variable
 from tests.faults.conftest import is_alive
 from tests.processes import wait_until
 
@@ -272,3 +274,15 @@ def test_an_initializer_that_fails_crashes_the_task() -> None:
     runner = ProcessPoolTaskRunner(max_workers=1, initializer=sys.exit, initargs=(4,))
     with pytest.raises(ProcessLost, match="ended with exit code 4 before its first one"):
         flow(lambda: add.submit(1).result(), name="work", task_runner=runner)()
+
+
+def test_variables_are_those_of_the_flow() -> None:
+    read = task(lambda: Variable.get("colour"), name="read")
+    miss = task(lambda: Variable.set("colour", "blue"), name="miss")
+
+    @flow(task_runner=two_processes)
+    def work() -> list[object]:
+        Variable.set("colour", "green", overwrite=True)
+        return [read.submit().result(), type(miss.submit().result(raise_on_failure=False))]
+
+    assert work() == ["green", AlreadyThereError]
