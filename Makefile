@@ -32,7 +32,7 @@ bench: $(VENV)/.dev ## print the figures; passes and fails nothing
 requirements: $(VENV)/bin/python ## resolve pyproject.toml anew into the pinned lists
 	$(PIP) install 'uv<1'
 	$(call compile,requirements.txt,--extra server)
-	$(call compile,requirements-dev.txt,--extra server --extra dev --constraint requirements.txt)
+	$(call compile,requirements-dev.txt,--extra server --extra dev --extra dask --constraint requirements.txt)
 
 compile = $(VENV)/bin/uv pip compile pyproject.toml $(2) --output-file $(1) --quiet --upgrade --generate-hashes \
 	--universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \

@@ -6,9 +6,9 @@ the same package (`flows.models`, `flows.catalog`) and is loaded by Django alone
 
 from typing import TYPE_CHECKING, Any
 
+from flows.sdk.annotations import allow_failure, unmapped
 from flows.sdk.context import tags
 from flows.sdk.flows import Flow, flow
-from flows.sdk.inputs import unmapped
 from flows.sdk.logs import get_run_logger
 from flows.sdk.pausing import pause_flow_run, resume_flow_run, suspend_flow_run
 from flows.sdk.states import State
@@ -21,6 +21,7 @@ __all__ = [
     "Flow",
     "State",
     "Task",
+    "allow_failure",
     "flow",
     "get_run_logger",
     "pause_flow_run",

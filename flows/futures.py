@@ -1,5 +1,17 @@
 """Handles of submitted task runs."""
 
-from flows.sdk.futures import FutureList, TaskFuture, as_completed, wait
+from flows.sdk.futures import DoneAndNotDone, FutureList, TaskFuture, as_completed, wait
 
-__all__ = ["FutureList", "TaskFuture", "as_completed", "wait"]
+# The names that Prefect users annotate with.
+PrefectFuture = TaskFuture
+PrefectFutureList = FutureList
+
+__all__ = [
+    "DoneAndNotDone",
+    "FutureList",
+    "PrefectFuture",
+    "PrefectFutureList",
+    "TaskFuture",
+    "as_completed",
+    "wait",
+]

@@ -1,5 +1,16 @@
 """Where submitted tasks run."""
 
+from flows.sdk.cluster_runners import DaskTaskRunner, RayTaskRunner
+from flows.sdk.process_pool import ProcessPoolTaskRunner
 from flows.sdk.runners import ThreadPoolTaskRunner
 
-__all__ = ["ThreadPoolTaskRunner"]
+# The name that it had in Prefect 2.
+ConcurrentTaskRunner = ThreadPoolTaskRunner
+
+__all__ = [
+    "ConcurrentTaskRunner",
+    "DaskTaskRunner",
+    "ProcessPoolTaskRunner",
+    "RayTaskRunner",
+    "ThreadPoolTaskRunner",
+]

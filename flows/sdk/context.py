@@ -29,6 +29,7 @@ class MissingContextError(RuntimeError):
 class FlowRunContext:
     """A flow run while one try of its function is under way.
 
+    `call_prefix` stands before the numbers of calls that another process than the flow's counts.
     `open` are its task runs that are not over; `replay` what its earlier tries computed, if it has retries.
     """
 
@@ -43,6 +44,7 @@ class FlowRunContext:
     open: "set[TaskRun]" = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     lock: Lock = field(default_factory=Lock)
+    call_prefix: str = ""
 
     def next_call(self, task_key: str) -> int:
         """How often the task was called before in this try: 0, 1, 2, ..."""

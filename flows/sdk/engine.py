@@ -12,7 +12,7 @@ from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.futures import TaskFuture
 from flows.sdk.generators import body
 from flows.sdk.hooks import Hook, run_hooks
-from flows.sdk.inputs import as_states, upstream_of
+from flows.sdk.inputs import as_states, futures_of
 from flows.sdk.outcome import state_of
 from flows.sdk.parameters import ParameterTypeError
 from flows.sdk.recorder import Aborted, FlowRunInfo, Recorder, Status, Verdict
@@ -240,8 +240,7 @@ class FlowEngine:
             runner.cancel_waiting(Cancelled(message="The flow run failed before this task began."))
             yield limited(Wait(runner.unfinished()), limit)
             raise
-        returned = [source for source in upstream_of((value,)) if isinstance(source, TaskFuture)]
-        yield limited(Wait(returned), limit)
+        yield limited(Wait(futures_of((value,))), limit)
         while unfinished := runner.unfinished():
             yield limited(Wait(unfinished), limit)
         return state_of(as_states(value), single_future=isinstance(value, TaskFuture))

@@ -16,7 +16,7 @@ from flows.sdk.outcome import returned
 from flows.sdk.parameters import Parameters
 from flows.sdk.result_options import checked_results
 from flows.sdk.retries import checked_delays, checked_retries
-from flows.sdk.runners import ThreadPoolTaskRunner
+from flows.sdk.runners import ThreadPoolTaskRunner, checked_runner
 from flows.sdk.serializers import Serializer
 from flows.sdk.steps import drive, drive_async
 from flows.sdk.subflows import called
@@ -43,7 +43,7 @@ class Flow(Deployable, Generic[P, R]):
         crash_retries: int = 0,
         crash_retry_delay_seconds: float = 0,
         timeout_seconds: float | None = None,
-        task_runner: ThreadPoolTaskRunner | None = None,
+        task_runner: ThreadPoolTaskRunner | type[ThreadPoolTaskRunner] | None = None,
         validate_parameters: bool = True,
         log_prints: bool | None = None,
         on_running: Iterable[Hook] | None = None,
@@ -73,7 +73,7 @@ class Flow(Deployable, Generic[P, R]):
         self.crash_retries = checked_retries(crash_retries)
         (self.crash_retry_delay_seconds,) = checked_delays(float(crash_retry_delay_seconds), crash_retries)
         self.timeout_seconds = checked_timeout(timeout_seconds)
-        self.task_runner = task_runner or ThreadPoolTaskRunner()
+        self.task_runner = checked_runner(task_runner)
         self.validate_parameters = validate_parameters
         self.log_prints = log_prints
         self.on_running_hooks = checked_hooks(on_running, "on_running", "flow")
@@ -207,7 +207,7 @@ def flow(
     crash_retries: int = 0,
     crash_retry_delay_seconds: float = 0,
     timeout_seconds: float | None = None,
-    task_runner: ThreadPoolTaskRunner | None = None,
+    task_runner: ThreadPoolTaskRunner | type[ThreadPoolTaskRunner] | None = None,
     validate_parameters: bool = True,
     log_prints: bool | None = None,
     on_running: Iterable[Hook] | None = None,
@@ -237,7 +237,7 @@ def flow(fn: Any = None, /, **options: Any) -> Any:
     crash_retries: how often to run again after a crash (its process or agent was killed), in an agent only.
     crash_retry_delay_seconds: how long to wait before each.
     timeout_seconds: a try that takes longer ends as TimedOut, a failure (see `flows.sdk.timeouts`).
-    task_runner: where submitted tasks run; default: `ThreadPoolTaskRunner()`.
+    task_runner: where submitted tasks run (`flows.task_runners`); default: `ThreadPoolTaskRunner()`.
     validate_parameters: convert and check parameters by their annotations.
     log_prints: write what `print` shows to the run's log; tasks and subflows inherit it.
         Default: PORTAL_LOGGING_LOG_PRINTS, else no.

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from threading import Lock, get_ident
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -27,7 +26,7 @@ class TaskFuture(Generic[R]):
         self.task_run = task_run
         self._work = [work]
         self._state: State | None = None
-        self._callbacks: list[Callable[[], object]] = []
+        self._callbacks: list[Callable[[TaskFuture[R]], object]] = []
         self._latch = Lock()
         self._latch.acquire()
 
@@ -91,7 +90,7 @@ class TaskFuture(Generic[R]):
         over = asyncio.Event()
         if get_ident() in runner_threads:
             await asyncio.to_thread(self.run)
-        self.add_done_callback(lambda: loop.call_soon_threadsafe(over.set))
+        self.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
         with waiting_for(self.task_run):
             await over.wait()
 
@@ -107,8 +106,8 @@ class TaskFuture(Generic[R]):
         value: R = self._state.result(raise_on_failure)
         return value
 
-    def add_done_callback(self, callback: Callable[[], object]) -> None:
-        """Call back from the thread that ends the task run; at once if it is over."""
+    def add_done_callback(self, callback: "Callable[[TaskFuture[R]], object]") -> None:
+        """Call `callback(future)` from the thread that ends the task run; at once if it is over."""
         self._callbacks.append(callback)
         if self._state is not None:
             self._call_back()
@@ -124,7 +123,7 @@ class TaskFuture(Generic[R]):
                 callback = self._callbacks.pop()  # atomic: no callback runs twice
             except IndexError:
                 return
-            callback()
+            callback(self)
 
     def __repr__(self) -> str:
         return f"TaskFuture({self.name!r}, {self.state.name})"
@@ -134,13 +133,18 @@ class FutureList(list[TaskFuture[R]]):
     """The futures of one `.map` call, in the order of its inputs."""
 
     def wait(self, timeout: float | None = None) -> None:
-        """Return when all are over, or after `timeout` seconds each."""
-        for future in self:
-            future.wait(timeout)
+        """Return when all are over, or after `timeout` seconds."""
+        wait(self, timeout)
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
-        """All return values, in order; raises the exception of the first that failed."""
-        return [future.result(timeout, raise_on_failure) for future in self]
+        """All return values, in order.
+
+        Raises the exception of one that failed as soon as it did (returns exceptions in their places with
+        `raise_on_failure=False`), or TimeoutError when not all are over after `timeout` seconds.
+        """
+        for future in as_completed(self, timeout):
+            future.result(raise_on_failure=raise_on_failure)
+        return [future.result(raise_on_failure=raise_on_failure) for future in self]
 
 
 class DoneAndNotDone(NamedTuple):
@@ -153,23 +157,41 @@ class DoneAndNotDone(NamedTuple):
 def wait(futures: Iterable[TaskFuture[Any]], timeout: float | None = None) -> DoneAndNotDone:
     """Wait until all are done, or until `timeout` seconds have passed."""
     waiting = set(futures)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = _deadline(timeout)
     for future in waiting:
         future.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
     done = {future for future in waiting if future.done()}
     return DoneAndNotDone(done, waiting - done)
 
 
-def as_completed(futures: Iterable[TaskFuture[R]]) -> Iterator[TaskFuture[R]]:
-    """The futures in the order in which they are done."""
-    from queue import SimpleQueue
+def as_completed(futures: Iterable[TaskFuture[R]], timeout: float | None = None) -> Iterator[TaskFuture[R]]:
+    """The futures, each once, in the order in which they are done.
 
+    Raises TimeoutError when not all of them are after `timeout` seconds, ValueError if that is negative.
+    """
+    from queue import Empty, SimpleQueue
+
+    deadline = _deadline(timeout)
     done: SimpleQueue[TaskFuture[R]] = SimpleQueue()
-    waiting = list(futures)
+    waiting = list(dict.fromkeys(futures))
     for future in waiting:
-        future.add_done_callback(partial(done.put, future))
-    for _ in waiting:
-        yield done.get()
+        future.add_done_callback(done.put)
+    for number in range(len(waiting)):
+        if deadline is None and done.empty() and get_ident() in runner_threads:
+            any(future.run() for future in waiting)  # the first that has not begun, see TaskFuture.wait
+        try:
+            yield done.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except Empty:
+            left = f"{len(waiting) - number} of {len(waiting)}"
+            raise TimeoutError(f"{left} task runs were not over after {timeout} seconds.") from None
+
+
+def _deadline(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if timeout < 0:
+        raise ValueError(f"timeout must be 0 or more seconds, not {timeout}.")
+    return time.monotonic() + timeout
 
 
 # Idents of the threads that runners made.

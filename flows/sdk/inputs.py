@@ -1,46 +1,48 @@
 """Futures and states as inputs: find them, and put their values in their place."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from flows.sdk.annotations import AllowFailure, Annotation, Opaque, Quote
 from flows.sdk.futures import TaskFuture
 from flows.sdk.states import State
 
 _LEAVES = frozenset({int, float, str, bool, bytes, type(None)})
 _COLLECTIONS = (list, tuple, set, dict)
 
-Upstream = TaskFuture[Any] | State
+Source = TaskFuture[Any] | State
 
 
 class UpstreamTaskError(RuntimeError):
     """A task run or state that was passed as input did not complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unmapped:
-    """An argument of `.map` that is not iterated over."""
-
-    value: Any
+def upstream_of(values: Iterable[Any]) -> list[Source]:
+    """All futures and states in `values`, also inside annotations, lists, tuples, sets and dicts."""
+    return [found for found in replaceable(values) if isinstance(found, TaskFuture | State)]
 
 
-def unmapped(value: Any) -> Unmapped:
-    """Pass `value` whole to every call that `.map` makes."""
-    return Unmapped(value)
+def futures_of(values: Iterable[Any]) -> list[TaskFuture[Any]]:
+    """As `upstream_of`, the futures alone."""
+    return [found for found in replaceable(values) if isinstance(found, TaskFuture)]
 
 
-def upstream_of(values: Iterable[Any]) -> list[Upstream]:
-    """All futures and states in `values`, also inside lists, tuples, sets and dicts."""
-    found: list[Upstream] = []
+def replaceable(values: Iterable[Any]) -> list[Source | Annotation[Any]]:
+    """All that `resolved` would replace: futures, states and annotations."""
+    found: list[Source | Annotation[Any]] = []
     for value in values:
         if type(value) not in _LEAVES:
             _collect(value, found, set())
     return found
 
 
-def _collect(value: Any, found: list[Upstream], seen: set[int]) -> None:
+def _collect(value: Any, found: list[Source | Annotation[Any]], seen: set[int]) -> None:
     if isinstance(value, TaskFuture | State):
         found.append(value)
+    elif isinstance(value, Annotation):
+        found.append(value)
+        if _is_opened(value):
+            _collect(value.value, found, seen)
     elif isinstance(value, _COLLECTIONS):
         items = value.values() if isinstance(value, dict) else value
         # One pass in C tells that there is nothing to look for in a long list of numbers.
@@ -50,20 +52,53 @@ def _collect(value: Any, found: list[Upstream], seen: set[int]) -> None:
                 _collect(item, found, seen)
 
 
-def value_of(source: Upstream) -> Any:
+def _is_opened(marked: Annotation[Any]) -> bool:
+    """Whether futures are looked for in the value."""
+    if isinstance(marked, Opaque):
+        return isinstance(marked.value, TaskFuture | State)
+    return not isinstance(marked, Quote)
+
+
+def value_of(source: Source) -> Any:
     """The result of an upstream that is over. Raises UpstreamTaskError if it did not complete."""
-    state = source.state if isinstance(source, TaskFuture) else source
+    state = _state_of(source)
     if not state.is_completed():
         what = f"Upstream task run {source.name!r}" if isinstance(source, TaskFuture) else "Upstream run"
         raise UpstreamTaskError(f"{what} did not complete: it is {state}.")
     return state.result()
 
 
-def resolved(value: Any) -> Any:
-    """`value` with results in the place of futures and states. What holds none is not copied."""
+def outcome_of(source: Source) -> Any:
+    """The result of an upstream that is over, or the exception that it ended with."""
+    try:
+        return _state_of(source).result()
+    except BaseException as error:  # also what it was crashed by: it is a value here
+        return error
+
+
+def _state_of(source: Source) -> State:
+    return source.state if isinstance(source, TaskFuture) else source
+
+
+def resolved(value: Any, result: Callable[[Source], Any] = value_of) -> Any:
+    """`value` with results in the place of futures and states. What holds none is not copied.
+
+    Raises UpstreamTaskError if one did not complete and was not marked with `allow_failure`.
+    """
     if isinstance(value, TaskFuture | State):
-        return value_of(value)
-    return _rebuilt(value, resolved) if upstream_of((value,)) else value
+        return result(value)
+    if isinstance(value, Annotation):
+        return _unmarked(value, result)
+    return _rebuilt(value, lambda item: resolved(item, result)) if replaceable((value,)) else value
+
+
+def _unmarked(marked: Annotation[Any], result: Callable[[Source], Any]) -> Any:
+    value = marked.value
+    if isinstance(marked, Quote) or (
+        isinstance(marked, Opaque) and not isinstance(value, TaskFuture | State)
+    ):
+        return value
+    return resolved(value, outcome_of if isinstance(marked, AllowFailure) else result)
 
 
 def as_states(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flows.sdk.annotations import Quote
 from flows.sdk.states import Completed, State, StateType
 
 
@@ -9,8 +10,10 @@ def state_of(value: Any, single_future: bool = False) -> State:
     """The final state of a flow that returned `value`, in which futures were replaced by states.
 
     A state decides as it is. A list, tuple or set of states, or a single future, decides together: all
-    completed, or else cancelled if any was, or else failed. Any other value: completed.
+    completed, or else cancelled if any was, or else failed. Any other value: completed, also a `quote`.
     """
+    if isinstance(value, Quote):
+        return Completed(data=value.value)
     if isinstance(value, State) and not single_future:
         return value.anew()
     states = [value] if single_future else value

@@ -1,14 +1,24 @@
 """Task runners: where submitted tasks run."""
 
 import contextvars
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread, get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
+from flows.sdk.errands import ProcessLost
 from flows.sdk.futures import TaskFuture, runner_threads
+from flows.sdk.recorder import Recorder
+from flows.sdk.signals import TerminationSignal
 from flows.sdk.states import State
-from flows.sdk.task_run import TaskRun
+from flows.sdk.task_engine import TaskCall
+from flows.sdk.timeouts import Limit
+
+if TYPE_CHECKING:
+    from flows.sdk.errands import Place
 
 
 class ThreadPoolTaskRunner:
@@ -27,16 +37,29 @@ class ThreadPoolTaskRunner:
         self._threads = 0
         self._idle = 0
         self._open: set[TaskFuture[Any]] = set()
+        self._closed = False
 
-    def duplicate(self) -> "ThreadPoolTaskRunner":
+    def options(self) -> dict[str, Any]:
+        """What it was made with."""
+        return {"max_workers": self.max_workers}
+
+    def duplicate(self) -> Self:
         """A fresh runner with the same options; every flow run has its own."""
-        return type(self)(self.max_workers)
+        return type(self)(**self.options())
 
-    def submit(self, run: TaskRun, work: Callable[[], State]) -> TaskFuture[Any]:
-        """Have `work` done in a thread, in a copy of the caller's context."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, as part of a flow, it is a fresh runner, too."""
+        return partial(type(self), **self.options()), ()
+
+    def place(self) -> "Place | None":
+        """Where the functions of tasks are called; None: in the threads themselves."""
+        return None
+
+    def submit(self, call: TaskCall) -> TaskFuture[Any]:
+        """Have the call finished in a thread, in a copy of the caller's context."""
         context = contextvars.copy_context()
-        future: TaskFuture[Any] = TaskFuture(run, lambda: context.run(work))
-        future.add_done_callback(lambda: self._open.discard(future))
+        future: TaskFuture[Any] = TaskFuture(call.run, lambda: context.run(call.finish, self.place()))
+        future.add_done_callback(self._open.discard)
         with self._lock:
             self._open.add(future)
             more = self._idle < self._queue.qsize() + 1 and self._threads < self.max_workers
@@ -65,6 +88,7 @@ class ThreadPoolTaskRunner:
     def close(self) -> None:
         """Let the threads end once they have done what they are at."""
         with self._lock:
+            self._closed = True
             threads, self._threads = self._threads, 0
         for _ in range(threads):
             self._queue.put(None)
@@ -93,3 +117,55 @@ class ThreadPoolTaskRunner:
         finally:
             with self._lock:
                 self._idle -= 1
+
+
+def checked_runner(given: Any) -> ThreadPoolTaskRunner:
+    """The task runner of a flow that was given this one, or its class, or None."""
+    made = given() if isinstance(given, type) else given
+    if made is None:
+        return ThreadPoolTaskRunner()
+    if not isinstance(made, ThreadPoolTaskRunner):
+        raise TypeError(f"task_runner must be one of flows.task_runners, not {given!r}.")
+    return made
+
+
+class RemoteTaskRunner(ThreadPoolTaskRunner, ABC):
+    """The base of runners that call the functions of tasks in other processes.
+
+    A thread of the flow's process sees each task run through, so that it has its states, retries, timeout and
+    hooks from the same engine as any other; only the call of its function is sent.
+    """
+
+    def place(self) -> "RemoteTaskRunner":
+        return self
+
+    def prepare(self) -> None:
+        """As `flows.sdk.errands.Place`. Raises TerminationSignal once the runner was closed."""
+        with self._ours_if_closed():
+            self._prepare()
+
+    def carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
+        """As `flows.sdk.errands.Place`. Raises TerminationSignal once the runner was closed."""
+        with self._ours_if_closed():
+            return self._carry_out(errand, recorder, limit)
+
+    @abstractmethod
+    def _prepare(self) -> None: ...
+
+    @abstractmethod
+    def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes: ...
+
+    @contextmanager
+    def _ours_if_closed(self) -> Iterator[None]:
+        """A process that is lost once the runner was closed is no crash: we ended it."""
+        try:
+            yield
+        except ProcessLost:
+            if self._closed:
+                raise TerminationSignal from None
+            raise
+
+    def _refuse_if_closed(self) -> None:
+        """Called with the lock: a task run that was cancelled must not start anything any more."""
+        if self._closed:
+            raise TerminationSignal

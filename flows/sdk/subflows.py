@@ -15,9 +15,8 @@ from flows.sdk.context import (
 )
 from flows.sdk.crashes import STOPS, stopped
 from flows.sdk.engine import FlowEngine
-from flows.sdk.futures import TaskFuture
 from flows.sdk.ids import uuid7
-from flows.sdk.inputs import UpstreamTaskError, resolved, upstream_of, value_of
+from flows.sdk.inputs import UpstreamTaskError, futures_of, resolved
 from flows.sdk.options import key_of
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
@@ -48,21 +47,20 @@ def called(
 def _as_subflow(
     flow: "Flow[Any, Any]", values: dict[str, Any], wait_for: tuple[Any, ...], parent: FlowRunContext
 ) -> Steps[State]:
-    upstream = upstream_of((*values.values(), *wait_for))
     inputs = edges(values, wait_for)
     if task := current_task.get():
         inputs["__parents__"] = [str(task.id)]
     tags = merge_tags(current_tags.get(), flow.tags)
     stand_in = TaskRun(parent, flow.name, key_of(flow.fn, flow.name), tags, inputs)
     try:
-        yield Wait([source for source in upstream if isinstance(source, TaskFuture)])
-        for source in upstream:
-            value_of(source)
+        yield Wait(futures_of((*values.values(), *wait_for)))
+        values = resolved(values)
+        resolved(wait_for)
     except UpstreamTaskError as error:
         return stand_in.enter(Pending(name="NotReady", message=str(error)))
     stand_in.enter(Running())
     try:
-        engine = _engine(flow, resolved(values), parent.recorder, parent.run, stand_in)
+        engine = _engine(flow, values, parent.recorder, parent.run, stand_in)
     except STOPS as signal:
         stand_in.enter(stopped(signal))
         raise

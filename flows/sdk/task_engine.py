@@ -10,19 +10,20 @@ from flows.sdk.caching import kept, refreshes
 from flows.sdk.clock import now
 from flows.sdk.context import TaskRunContext, current_flow, current_tags, current_task, merge_tags
 from flows.sdk.crashes import STOPS, crashed, stopped
+from flows.sdk.errands import Place, ProcessLost, RemoteTraceback, Sent
 from flows.sdk.futures import TaskFuture
 from flows.sdk.generators import body
 from flows.sdk.hooks import run_hooks
-from flows.sdk.inputs import Upstream, UpstreamTaskError, resolved, upstream_of, value_of
+from flows.sdk.inputs import UpstreamTaskError, futures_of, replaceable, resolved
 from flows.sdk.recorder import Aborted
 from flows.sdk.replay import Replay
 from flows.sdk.result_options import is_asked_for
 from flows.sdk.retries import delay_before
 from flows.sdk.signals import DeadlinePassed, RunReleased
-from flows.sdk.states import AwaitingRetry, Completed, Failed, Pending, Retrying, Running, State
-from flows.sdk.steps import Sleep, Steps, Wait
+from flows.sdk.states import AwaitingRetry, Completed, Crashed, Failed, Pending, Retrying, Running, State
+from flows.sdk.steps import Sleep, Steps, Wait, drive, drive_async, run_coroutine
 from flows.sdk.task_run import TaskRun
-from flows.sdk.timeouts import TaskRunTimeoutError, limit_of
+from flows.sdk.timeouts import Limit, TaskRunTimeoutError, limit_of
 
 if TYPE_CHECKING:
     from flows.sdk.tasks import Task
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class TaskCall:
     """One call of a task: its arguments, and the task run that comes of it."""
 
-    __slots__ = ("args", "kwargs", "run", "task", "upstream")
+    __slots__ = ("after", "args", "kwargs", "place", "run", "task", "unresolved")
 
     def __init__(
         self,
@@ -43,17 +44,31 @@ class TaskCall:
         self.task = task
         self.args = args
         self.kwargs = kwargs
-        after = tuple(wait_for)
-        self.upstream: list[Upstream] = upstream_of((*args, *kwargs.values(), *after))
-        inputs = edges(task.arguments(args, kwargs), after) if self.upstream else {}
+        self.place: Place | None = None
+        self.after = tuple(wait_for)
+        self.unresolved = replaceable((*args, *kwargs.values(), *self.after))
+        inputs = edges(task.arguments(args, kwargs), self.after) if self.unresolved else {}
         if parent := current_task.get():
             inputs["__parents__"] = [str(parent.id)]
         tags = merge_tags(current_tags.get(), task.tags)
         self.run = TaskRun(current_flow.get(), task.name, task.task_key, tags, inputs)
 
+    def finish(self, place: Place | None = None) -> State:
+        """Run to the end from this thread; what would end the thread becomes the state.
+
+        The function is called at the `place`, else here.
+        """
+        self.place = place
+        try:
+            if self.task.is_async and place is None:
+                return run_coroutine(drive_async(self.steps()))
+            return drive(self.steps())
+        except BaseException as error:
+            return self.run.ended_by(error)
+
     def steps(self) -> Steps[State]:
         """The engine: returns the final state; raises what ends more than this task run."""
-        if self.upstream:
+        if self.unresolved:
             try:
                 yield from self._resolve_inputs()
             except UpstreamTaskError as error:
@@ -75,9 +90,8 @@ class TaskCall:
             current_task.reset(token)
 
     def _resolve_inputs(self) -> Steps[None]:
-        yield Wait([source for source in self.upstream if isinstance(source, TaskFuture)])
-        for source in self.upstream:
-            value_of(source)
+        yield Wait([source for source in self.unresolved if isinstance(source, TaskFuture)])
+        resolved(self.after)
         self.args = [resolved(value) for value in self.args]
         self.kwargs = {name: resolved(value) for name, value in self.kwargs.items()}
 
@@ -92,7 +106,7 @@ class TaskCall:
             if task.on_running_hooks:
                 yield from run_hooks(task.on_running_hooks, task, run, run.state, logs.task_logger(context))
             outcome = cached or self._replayed() or (yield from self._try(context))
-            delay = self._after_failure(context, outcome) if outcome.is_failed() else None
+            delay = self._after_failure(context, outcome) if _went_wrong(outcome) else None
             if delay is None:
                 return (yield from self._end(context, outcome))
             run.enter(AwaitingRetry(now() + timedelta(seconds=delay), message=outcome.message))
@@ -114,19 +128,30 @@ class TaskCall:
     def _try(self, context: TaskRunContext) -> Steps[State]:
         """Call the function once, and judge the outcome."""
         task = self.task
-        limit = limit_of(task.timeout_seconds)
+        limit: Limit | None = None
         try:
-            value = yield from body(task.fn, self.args, self.kwargs, limit, task.is_generator)
+            if self.place is not None:
+                self.place.prepare()
+            limit = limit_of(task.timeout_seconds)
+            value = yield from self._called(context, limit)
         except DeadlinePassed as passed:
             if passed.limit is not limit or limit is None:
                 raise
             message = f"Task run exceeded timeout of {limit.seconds:g} second(s)"
             return Failed(name="TimedOut", message=message, data=TaskRunTimeoutError(message))
+        except ProcessLost as lost:
+            return Crashed(message=str(lost), data=lost)
         except Exception as error:
             message = f"Task run encountered an exception {type(error).__name__}: {error}"
             name = "TimedOut" if isinstance(error, TimeoutError) else ""  # a timeout of the code's own
             return Failed(name=name, message=message, data=error)
         return value if isinstance(value, State) else Completed(data=value)
+
+    def _called(self, context: TaskRunContext, limit: Limit | None) -> Steps[Any]:
+        task = self.task
+        if self.place is not None:
+            return (yield Sent(self.place, context, self.args, self.kwargs, limit))
+        return (yield from body(task.fn, self.args, self.kwargs, limit, task.is_generator))
 
     def _after_failure(self, context: TaskRunContext, outcome: State) -> float | None:
         """Log, and return the seconds until the next try; None if there is none."""
@@ -181,6 +206,11 @@ class TaskCall:
         return (getattr(self.task.fn, "__self__", None), *self.args)
 
 
+def _went_wrong(outcome: State) -> bool:
+    """Whether the run may be tried again: a process may be lost to another task that used up its memory."""
+    return outcome.is_failed() or isinstance(outcome.data, ProcessLost)
+
+
 def _what_failed(outcome: State) -> str:
     if _has_traceback(outcome):
         return f"Task run failed with exception: {outcome.data!r}"
@@ -197,17 +227,15 @@ def _has_traceback(outcome: State) -> bool:
 
 def edges(arguments: Mapping[str, Any], wait_for: Sequence[Any] = ()) -> dict[str, list[str]]:
     """Ids of the task runs that each argument came from; `wait_for` is one more argument."""
-    found = {name: _ids(upstream_of((value,))) for name, value in arguments.items()}
-    found["wait_for"] = _ids(upstream_of(wait_for))
-    return {name: ids for name, ids in found.items() if ids}
-
-
-def _ids(sources: list[Upstream]) -> list[str]:
-    return [str(source.task_run_id) for source in sources if isinstance(source, TaskFuture)]
+    sources = {name: futures_of((value,)) for name, value in arguments.items()}
+    sources["wait_for"] = futures_of(wait_for)
+    return {name: [str(future.task_run_id) for future in found] for name, found in sources.items() if found}
 
 
 def user_traceback(error: BaseException) -> str:
     """The traceback without the engine's own frames at its top."""
+    if isinstance(error.__cause__, RemoteTraceback):
+        return str(error.__cause__)
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("flows.sdk."):
         frames = frames.tb_next

@@ -30,7 +30,7 @@ class TaskRun:
         self.flow = flow
         self.id: UUID = uuid7()
         self.task_key = task_key
-        self.dynamic_key = str(flow.next_call(task_key) if flow else 0)
+        self.dynamic_key = f"{flow.call_prefix}{flow.next_call(task_key)}" if flow else "0"
         self.name = f"{name}-{self.dynamic_key}"
         self.tags = tags
         self.inputs = inputs

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
+from flows.sdk.annotations import Annotation, Unmapped
 from flows.sdk.base_transaction import TransactionHook
 from flows.sdk.cache_policies import CacheKeyFn, CachePolicy
 from flows.sdk.context import FlowRunContext, current_flow
 from flows.sdk.futures import FutureList, TaskFuture
 from flows.sdk.generators import stream, stream_async
 from flows.sdk.hooks import H, Hook, checked_hooks
-from flows.sdk.inputs import Unmapped, resolved
+from flows.sdk.inputs import resolved
 from flows.sdk.names import RunName, checked_run_name
 from flows.sdk.result_options import checked_caching, checked_results, checked_transaction_hooks
 from flows.sdk.retries import Delays, RetryCondition, checked_delays, checked_jitter, checked_retries
 from flows.sdk.serializers import Serializer
 from flows.sdk.states import State
-from flows.sdk.steps import drive, drive_async, run_coroutine
+from flows.sdk.steps import drive, drive_async
 from flows.sdk.task_engine import TaskCall
 from flows.sdk.timeouts import checked_timeout
 
@@ -242,21 +243,10 @@ class Task(Generic[P, R]):
         return flow
 
     def _submit(self, flow: FlowRunContext, args: Any, kwargs: Any, wait_for: Any) -> TaskFuture[Any]:
-        call = TaskCall(self, args, kwargs, wait_for)
-        return flow.runner.submit(call.run, lambda: _final_state(call))
+        return flow.runner.submit(TaskCall(self, args, kwargs, wait_for))
 
     def __repr__(self) -> str:
         return f"Task({self.name!r})"
-
-
-def _final_state(call: TaskCall) -> State:
-    """Run the call to its end in this thread; what would end the thread becomes the state."""
-    try:
-        if call.task.is_async:
-            return run_coroutine(drive_async(call.steps()))
-        return drive(call.steps())
-    except BaseException as error:
-        return call.run.ended_by(error)
 
 
 def _futures(values: Iterable[Any]) -> list[TaskFuture[Any]]:
@@ -265,7 +255,7 @@ def _futures(values: Iterable[Any]) -> list[TaskFuture[Any]]:
 
 def _columns(names: list[Any], values: list[Any]) -> list[list[Any]]:
     """One list per argument, all equally long: a column per argument, a row per call."""
-    values = [value if isinstance(value, Unmapped) else _waited(value) for value in values]
+    values = [_iterated(value) for value in values]
     lengths = {name: len(v) for name, v in zip(names, values, strict=True) if isinstance(v, list)}
     if not lengths:
         raise ValueError("map() needs at least one argument to iterate over, such as a list.")
@@ -280,8 +270,13 @@ def _whole(value: Any) -> Any:
     return value.value if isinstance(value, Unmapped) else value
 
 
-def _waited(value: Any) -> Any:
-    """An iterable argument as a list; a future of one is waited for."""
+def _iterated(value: Any) -> Any:
+    """An iterable argument as a list; a future of one is waited for. A mark on it goes to each item."""
+    if isinstance(value, Unmapped):
+        return value
+    if isinstance(value, Annotation):
+        items = _iterated(value.value)
+        return [value.rewrap(item) for item in items] if isinstance(items, list) else value
     if isinstance(value, TaskFuture):
         value.wait()
         value = resolved(value)

@@ -105,7 +105,7 @@ def test_tasks_that_have_not_begun_when_the_flow_fails_are_cancelled(recorder: M
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
     def work() -> None:
         hold.submit()
-        good.submit().add_done_callback(gate.set)
+        good.submit().add_done_callback(lambda _: gate.set())
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):

@@ -6,12 +6,13 @@ import weakref
 
 import pytest
 
-from flows import flow, task, unmapped
+from flows import allow_failure, flow, task, unmapped
 from flows.futures import as_completed, wait
 from flows.sdk.context import recording
 from flows.sdk.memory import MemoryRecorder
-from flows.sdk.states import UnfinishedRun
+from flows.sdk.states import Failed, UnfinishedRun
 from flows.task_runners import ThreadPoolTaskRunner
+from flows.utilities.annotations import opaque, quote
 
 
 @task
@@ -279,3 +280,159 @@ def test_dropped_futures_and_their_results_can_be_collected() -> None:
     with recording(MemoryRecorder(limit=0)):
         work()
     assert alive == [False]
+
+
+def test_a_failed_input_that_is_allowed_to_fail_is_its_exception() -> None:
+    kind = task(lambda error: type(error).__name__, name="kind")
+    assert flow(lambda: kind(allow_failure(fail.submit())), name="work")() == "ValueError"
+
+
+def test_allowed_failures_inside_collections_stand_beside_results(recorder: MemoryRecorder) -> None:
+    count = task(lambda parts: sum(isinstance(part, ValueError) for part in parts), name="count")
+    assert flow(lambda: count(allow_failure([fail.submit(), add.submit(1)])), name="work")() == 1
+    edges = next(event for event in recorder.task_events if event.name == "count-0").task_inputs
+    assert [len(ids) for ids in edges.values()] == [2]
+
+
+def test_a_task_may_wait_for_one_that_fails() -> None:
+    @flow
+    def work() -> int:
+        return add.submit(1, wait_for=[allow_failure(fail.submit())]).result()
+
+    assert work() == 2
+
+
+def test_map_marks_each_item_as_allowed_to_fail() -> None:
+    failed = task(lambda value: isinstance(value, ValueError), name="failed")
+
+    @flow
+    def work() -> list[bool]:
+        return failed.map(allow_failure([fail.submit(), add.submit(1)])).result()
+
+    assert work() == [True, False]
+
+
+def test_a_subflow_takes_a_failure_that_is_allowed() -> None:
+    @flow(validate_parameters=False)
+    def inner(error: object) -> str:
+        return repr(error)
+
+    assert flow(lambda: inner(allow_failure(fail.submit())), name="work")() == "ValueError('broken')"
+
+
+def test_futures_inside_a_quote_are_left_alone(recorder: MemoryRecorder) -> None:
+    kind = task(lambda given: type(given[0]).__name__, name="kind")
+    assert flow(lambda: kind(quote([add.submit(1)])), name="work")() == "TaskFuture"
+    assert next(event for event in recorder.task_events if event.name == "kind-0").task_inputs == {}
+
+
+def test_a_quoted_state_is_a_result_like_any_other() -> None:
+    work = flow(lambda: quote([Failed(message="an example")]), name="work")
+    state = work(return_state=True)
+    assert state.is_completed()
+    assert state.data[0].message == "an example"
+
+
+def test_an_opaque_input_is_resolved_but_not_looked_into() -> None:
+    first = task(lambda given: type(given[0] if isinstance(given, list) else given).__name__, name="first")
+    assert flow(lambda: first(opaque(add.submit(1))), name="work")() == "int"
+    assert flow(lambda: first(opaque([add.submit(1)])), name="work")() == "TaskFuture"
+
+
+def test_annotations_can_be_opened_and_compared() -> None:
+    assert quote(1).unquote() == quote(2).rewrap(1).unwrap() == 1
+    assert (quote(1) == quote(1), quote(1) == opaque(1)) == (True, False)
+    assert repr(allow_failure(1)) == "AllowFailure(1)"
+
+
+def test_a_list_of_futures_raises_as_soon_as_one_fails() -> None:
+    gate = threading.Event()
+
+    @task
+    def one(number: int) -> None:
+        if number:
+            raise ValueError("broken")
+        gate.wait(10)
+
+    @flow
+    def work() -> None:
+        futures = one.map([0, 1])
+        try:
+            with pytest.raises(ValueError, match="broken"):
+                futures.result()
+            assert not futures[0].done()
+        finally:
+            gate.set()
+
+    work()
+
+
+def test_the_timeout_of_a_list_is_for_all_of_its_futures() -> None:
+    gate = threading.Event()
+    hold = task(lambda number: gate.wait(10), name="hold")
+
+    @flow
+    def work() -> None:
+        futures = hold.map(range(5))
+        try:
+            futures.wait(timeout=0.01)
+            with pytest.raises(TimeoutError, match="5 of 5 task runs were not over"):
+                futures.result(timeout=0.01)
+        finally:
+            gate.set()
+
+    work()
+
+
+def test_a_list_of_futures_gives_exceptions_in_their_places() -> None:
+    wants = task(lambda number: 6 // number, name="wants")
+    outcome = flow(lambda: wants.map([1, 0, 2]).result(raise_on_failure=False), name="work")()
+    assert [type(value).__name__ for value in outcome] == ["int", "ZeroDivisionError", "int"]
+
+
+def test_as_completed_yields_each_future_once() -> None:
+    @flow
+    def work() -> int:
+        future = add.submit(1)
+        return len(list(as_completed([future, future])))
+
+    assert work() == 1
+
+
+def test_as_completed_inside_tasks_does_not_use_up_the_threads() -> None:
+    @task
+    def outer() -> int:
+        return sum(future.result() for future in as_completed([add.submit(n) for n in range(3)]))
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def work() -> int:
+        return outer.submit().result()
+
+    assert work() == 1 + 2 + 3
+
+
+def test_negative_timeouts_are_refused() -> None:
+    with pytest.raises(ValueError, match="timeout must be 0 or more seconds, not -1"):
+        wait([], timeout=-1)
+
+
+def test_a_callback_gets_its_future() -> None:
+    names: list[str] = []
+
+    @flow
+    def work() -> None:
+        future = add.submit(1)
+        future.wait()
+        future.add_done_callback(lambda done: names.append(done.name))
+
+    work()
+    assert names == ["add-0"]
+
+
+def test_a_runner_may_be_given_as_its_class() -> None:
+    assert flow(lambda: add.submit(1).result(), name="work", task_runner=ThreadPoolTaskRunner)() == 2
+
+
+def test_what_is_no_runner_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"task_runner must be one of flows.task_runners, not 'threads'"):
+        flow(lambda: None, name="work", task_runner="threads")

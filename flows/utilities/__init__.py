@@ -1,0 +1,1 @@
+"""Small helpers, where Prefect users look for them."""
