@@ -142,7 +142,7 @@ class FlowRun(ScopedModel):
                 name="flowrun_paused",
                 condition=Q(pause_expires__isnull=False),
             ),
-            # Lists: newest first, everything that a superuser sees / whole workspace / one state / one deployment / one flow.
+            # Lists, newest first: of all workspaces (superusers), one, one state, one deployment, one flow.
             models.Index(models.F("created").desc(), models.F("id").desc(), name="flowrun_created"),
             models.Index("workspace", models.F("created").desc(), name="flowrun_newest"),
             models.Index("workspace", "state_type", models.F("created").desc(), name="flowrun_by_state"),
