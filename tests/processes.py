@@ -1,5 +1,6 @@
 """Real `manage.py` processes over a committed database: the `stack` fixture's tools."""
 
+import itertools
 import json
 import os
 import socket
@@ -29,11 +30,16 @@ def wait_until(condition: Callable[[], Found], timeout: float = 15.0, *, what: s
         time.sleep(0.02)
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = itertools.cycle(range(20_000 + WORKER * 500, 20_500 + WORKER * 500))
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on, and that no other test process is given, either.
+
+    Below the ports that the kernel gives to clients: one of those could be taken before it is used.
+    """
+    return next(port for port in _ports if not answers(port))
 
 
 def answers(port: int) -> bool:

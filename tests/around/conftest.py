@@ -1,6 +1,5 @@
 """A Portal with agents, and a server for scripts that reach it by HTTP."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from tests.portal.fixtures import (
     viewer,
     workspace,
 )
-from tests.processes import PROJECT, RunningStack
+from tests.processes import PROJECT, RunningStack, free_port
 
 __all__ = ["editor", "elsewhere", "foreigner", "operator", "superuser", "viewer", "workspace"]
 FLOW_FILE = Path(__file__).parent / "flow_file.py"
@@ -54,9 +53,7 @@ class Around(Stage):
 
     def serve(self) -> None:
         """Start a server, and make an API key for it."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.stack.start("serve", "--port", str(port)).wait_for("Serving on")
         default = Workspace.objects.get(name="default")
         user = get_user_model().objects.create_user("ada")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.bench.figures import Figure
-from tests.processes import PROJECT, descendants
+from tests.processes import PROJECT, descendants, free_port
 
 SETTLE_SECONDS = 5
 LONGEST_START = 60
@@ -28,13 +27,6 @@ def running_up(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         up.send_signal(signal.SIGINT)
         up.wait(30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait_until_ready(port: int) -> None:

@@ -10,7 +10,7 @@ import httpx
 
 from tests.bench.figures import Figure, milliseconds
 from tests.bench.runs import Bench
-from tests.bench.stack_start import free_port
+from tests.processes import free_port
 
 RUNS = 100
 STEPS = ("created", "claimed_time", "forked_time", "loaded_time", "start_time")

@@ -4,6 +4,7 @@ import pytest
 
 from flows.sdk.states import Cancelling
 from runs.models import FlowRun, Log
+from runs.models.flow_run import TERMINAL
 from runs.session import DjangoSession
 from runs.transition import transition
 from tests.faults.conftest import Stage
@@ -68,5 +69,5 @@ def test_a_timeout_that_hits_the_recorder_reaches_the_flow(stage: Stage) -> None
     for run in [stage.create("busy") for _ in range(8)]:
         stage.ended(run)
         assert (run.state_type, run.state_name) == ("FAILED", "TimedOut"), run.state_message
-        assert not run.descendants.exclude(state_type__in=["COMPLETED", "CANCELLED"]).exists()
-        assert not run.task_runs.exclude(state_type__in=["COMPLETED", "CANCELLED"]).exists()
+        assert not run.descendants.exclude(state_type__in=TERMINAL).exists()
+        assert not run.task_runs.exclude(state_type__in=TERMINAL).exists()

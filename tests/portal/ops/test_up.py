@@ -19,14 +19,13 @@ import pytest
 from tests.portal.ops.upstack import (
     UpStack,
     alive,
-    free_port,
     manage,
     new_home,
     plain_environment,
     up,
     wait_until_gone,
 )
-from tests.processes import PROJECT, read_json, wait_until
+from tests.processes import PROJECT, free_port, read_json, wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("up")]
 

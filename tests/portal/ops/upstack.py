@@ -1,7 +1,6 @@
 """Running `manage.py up` in tests: a home to run it in, and what it leaves behind."""
 
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from tests.processes import PROJECT, Child, descendants, wait_until
+from tests.processes import PROJECT, Child, descendants, free_port, wait_until
 from tests.servers import FOLDER
 
 READY_TIMEOUT = 60.0
@@ -29,13 +28,6 @@ def new_home() -> Path:
 def plain_environment() -> dict[str, str]:
     """The environment of somebody who has set nothing."""
     return {k: v for k, v in os.environ.items() if k not in OURS and not k.startswith("PORTAL_")}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class UpStack(Child):
