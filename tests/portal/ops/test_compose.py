@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from portal.ops.stack import PLACEHOLDERS
-from tests.portal.ops.upstack import free_port
-from tests.processes import PROJECT, Child, RunningStack, wait_until
+from tests.processes import PROJECT, Child, RunningStack, free_port, wait_until
 
 SECRETS = {"PORTAL_SECRET_KEY": "k" * 50, "POSTGRES_PASSWORD": "pg-word", "REDIS_PASSWORD": "redis-word"}
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^${}]*))?\}")
