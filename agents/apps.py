@@ -8,7 +8,8 @@ class AgentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from agents import doorbell
+        from agents import changes, doorbell
         from runs import announce
 
         announce.fill_ring(doorbell.ring)
+        changes.watch()

@@ -17,6 +17,7 @@ from agents.models.work_pool import DEFAULT_POOL
 from flows.models import Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE, NAME_RULE
 from flows.sdk.ids import uuid7
+from runs.acting import Who
 from runs.session import Session
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,10 @@ class Identity:
     hostname: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     version: str = field(default_factory=_version)
+
+    def as_actor(self) -> Who:
+        """How what it does is signed."""
+        return {"type": "AGENT", "id": str(self.id), "display_value": self.name}
 
 
 _BEAT = """

@@ -30,6 +30,7 @@ from agents.claim import Claimed, claim, release
 from agents.supervision import Supervision
 from flows.sdk.states import Crashed
 from runs import announce
+from runs.acting import acting_as
 from runs.session import PsycopgSession
 from runs.transition import transition
 
@@ -82,14 +83,18 @@ class AgentWorker(Worker):
         self._forget_dead_workers()
         logger.info("Agent %s serves %s", self.name, ", ".join(self.queue_names()))
         try:
-            while not self._stop_requested:
-                self.beat()
-                if not self._step(blocking=not burst) and burst:
-                    break
+            with acting_as(lambda: self._identity.as_actor()):
+                self._loop(burst)
         except StopRequested:
             pass
         finally:
             self._leave()
+
+    def _loop(self, burst: bool) -> None:
+        while not self._stop_requested:
+            self.beat()
+            if not self._step(blocking=not burst) and burst:
+                break
 
     def _step(self, blocking: bool) -> bool:
         """Do one thing, if there is one to do; False if there was none."""

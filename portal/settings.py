@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.access.acting.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -146,6 +147,10 @@ REST_FRAMEWORK: dict[str, Any] = {
 # What agents sign results with (the first) and verify them with (all), and where they put large ones.
 PORTAL_RESULT_KEYS = result_secrets(SECRET_KEY)
 PORTAL_RESULT_STORAGE = default_folder()
+
+# Days for which log lines and events are kept; 0: for ever. Runs are kept as their workspace's policies say.
+PORTAL_LOG_DAYS = int(os.environ.get("PORTAL_LOG_DAYS", "90"))
+PORTAL_EVENT_DAYS = int(os.environ.get("PORTAL_EVENT_DAYS", "30"))
 
 # Agents: seconds between SIGTERM and SIGKILL of a cancelled run.
 PORTAL_CANCEL_GRACE_SECONDS = float(os.environ.get("PORTAL_CANCEL_GRACE_SECONDS", "30"))

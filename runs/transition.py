@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import TERMINAL, State, StateType
 from runs import announce
+from runs.acting import acting
 from runs.closing import close_open_parts
 from runs.pausing import continues, is_suspension, pause_columns, settle_pause
 from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Proposal
@@ -116,7 +117,8 @@ def lock(tx: Transaction, run_id: UUID) -> Current | None:
 def _store(tx: Transaction, run: Current, state: State) -> int:
     """Write history and current state in one statement; return the run's new version."""
     running = state.type is StateType.RUNNING
-    details = state.details
+    who = acting()
+    details = {**state.details, "actor": who} if who else state.details
     core = [state.type.value, state.name, state.message, state.timestamp]
     rows = tx.execute(
         STORE,

@@ -23,6 +23,10 @@ class Agent(models.Model):
     last_seen = models.DateTimeField()
     stopped = models.DateTimeField(null=True, blank=True)
 
+    presence = models.CharField(
+        max_length=10, blank=True, default="", db_default="", help_text="What was last told of it."
+    )
+
     class Meta:
         indexes = [models.Index(fields=["last_seen"], name="agent_last_seen")]
 

@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from agents.services.database import database_time
+from runs.acting import acting_as, service
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,8 @@ class Loop:
         started = time.monotonic()
         try:
             now = database_time()
-            following = self._step(now)
+            with acting_as(lambda: service(self.name)):
+                following = self._step(now)
         except Exception as error:  # one bad step must not end the loop
             return self._failed(error)
         spent = time.monotonic() - started

@@ -12,9 +12,13 @@ from agents.services.housekeeping import keep_house
 from agents.services.late import mark_late
 from agents.services.loop import Loop, Outages, Step
 from agents.services.pauses import expire_pauses
+from agents.services.presence import tell_of_agents
 from agents.services.reaper import Reaper
+from agents.services.retention import keep_what_is_wanted
 from agents.services.ringer import Ringer
 from agents.services.sweeper import sweep
+from runs.rollup import roll_up
+from runs.session import DjangoSession
 
 REPORT_EVERY = 2.0
 PATIENCE = 10.0
@@ -33,6 +37,9 @@ class Scheduler:
             self._loop("late", mark_late, every=1),
             self._loop("pauses", expire_pauses, every=1),
             self._loop("reap", Reaper().step, every=1),
+            self._loop("presence", tell_of_agents, every=1),
+            self._loop("rollup", lambda now: roll_up(DjangoSession(), now), every=60),
+            self._loop("retention", keep_what_is_wanted, every=600),
             self._loop("house", keep_house, every=3600),
         ]
         report = self._loop("report", lambda now: self.report(), REPORT_EVERY)

@@ -15,11 +15,12 @@ from portal.admin.deployments import DeploymentAdmin
 from portal.admin.flow_runs import FlowRunAdmin
 from portal.admin.flows import FlowAdmin
 from portal.admin.limits import ConcurrencyLimitAdmin
+from portal.admin.retention import RetentionPolicyAdmin
 from portal.admin.users import UserAdmin
 from portal.admin.variables import VariableAdmin
 from portal.admin.work_pools import WorkPoolAdmin
 from portal.admin.workspaces import WorkspaceAdmin
-from runs.models import ConcurrencyLimit, FlowRun
+from runs.models import ConcurrencyLimit, FlowRun, RetentionPolicy
 
 
 def register_all() -> None:
@@ -44,6 +45,7 @@ def register_all() -> None:
         (ServiceStatus, ServiceStatusAdmin),
         (Variable, VariableAdmin),
         (Block, BlockAdmin),
+        (RetentionPolicy, RetentionPolicyAdmin),
         (Workspace, WorkspaceAdmin),
         (ApiToken, ApiTokenAdmin),
     ):

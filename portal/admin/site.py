@@ -20,6 +20,7 @@ NAVIGATION = (
     ("Agents", "admin:agents_agent_changelist"),
     ("Variables", "admin:flows_variable_changelist"),
     ("Blocks", "admin:flows_block_changelist"),
+    ("Retention", "admin:runs_retentionpolicy_changelist"),
 )
 
 

@@ -18,6 +18,8 @@ from portal.api.events import Events
 from portal.api.flow_runs import FlowRuns
 from portal.api.flows import Flows
 from portal.api.logs import Logs
+from portal.api.retention_policies import RetentionPolicies
+from portal.api.run_stats import RunStatistics
 from portal.api.task_runs import TaskRuns
 from portal.api.variables import Variables
 from portal.api.work_queues import WorkQueues
@@ -44,6 +46,8 @@ router.register("events", Events, basename="api-event")
 router.register("flow_runs", FlowRuns, basename="api-flow-run")
 router.register("flows", Flows, basename="api-flow")
 router.register("logs", Logs, basename="api-log")
+router.register("retention_policies", RetentionPolicies, basename="api-retention-policy")
+router.register("run_stats", RunStatistics, basename="api-run-stats")
 router.register("task_runs", TaskRuns, basename="api-task-run")
 router.register("variables", Variables, basename="api-variable")
 router.register("work_queues", WorkQueues, basename="api-work-queue")

@@ -9,6 +9,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.timezone import now
 
 from agents.models import Agent, ServiceStatus
 from agents.registry import OFFLINE_AFTER
@@ -16,6 +17,7 @@ from flows.models import Deployment, Workspace
 from portal.access.actors import actor_of
 from portal.admin.agents import service_lamp, visible_agents
 from portal.admin.strips import bars, recent_runs
+from portal.pages.activity import activity
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
 
@@ -32,6 +34,7 @@ def dashboard(request: HttpRequest) -> dict[str, Any]:
     recent = recent_runs([each.pk for each in deployments])
     return {
         "counts": [*_counts(workspaces)],
+        "activity": activity(workspaces, now()),
         "attention": _attention(workspaces),
         "upcoming": _upcoming(workspaces),
         "deployments": [(each, bars(recent[each.pk])) for each in deployments],

@@ -4,7 +4,9 @@ from runs.models.flow_run import FlowRun, FlowRunState
 from runs.models.limit import ConcurrencyLimit, Slot
 from runs.models.log import Log
 from runs.models.result import Result, ResultLock
+from runs.models.retention import RetentionPolicy
 from runs.models.run_input import RunInput
+from runs.models.run_stats import RunStats
 from runs.models.task_run import TaskRun, TaskRunState
 
 __all__ = [
@@ -16,7 +18,9 @@ __all__ = [
     "Log",
     "Result",
     "ResultLock",
+    "RetentionPolicy",
     "RunInput",
+    "RunStats",
     "Slot",
     "TaskRun",
     "TaskRunState",

@@ -142,6 +142,8 @@ class FlowRun(ScopedModel):
                 name="flowrun_paused",
                 condition=Q(pause_expires__isnull=False),
             ),
+            # Rollups: what ended since.
+            models.Index(fields=["end_time"], name="flowrun_ended", condition=Q(end_time__isnull=False)),
             # Lists, newest first: of all workspaces (superusers), one, one state, one deployment, one flow.
             models.Index(models.F("created").desc(), models.F("id").desc(), name="flowrun_created"),
             models.Index("workspace", models.F("created").desc(), name="flowrun_newest"),

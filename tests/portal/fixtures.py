@@ -68,6 +68,11 @@ def elsewhere(db: None) -> Workspace:
 
 
 @pytest.fixture
+def admin(workspace: Workspace) -> Caller:
+    return caller_as("admin", workspace)
+
+
+@pytest.fixture
 def editor(workspace: Workspace) -> Caller:
     return caller_as("editor", workspace)
 

@@ -23,7 +23,7 @@ from tests.processes import RunningStack, wait_until
 
 pytestmark = pytest.mark.processes
 
-LOOPS = {"materialise", "ring", "sweep", "late", "pauses", "reap", "house"}
+LOOPS = {"materialise", "ring", "sweep", "late", "pauses", "reap", "presence", "rollup", "retention", "house"}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from flows.models import Block, Bundle, Deployment, Variable
-from runs.models import Artifact, ConcurrencyLimit, FlowRun, TaskRun
+from runs.models import Artifact, ConcurrencyLimit, FlowRun, RetentionPolicy, TaskRun
 from tests.portal.fixtures import Caller
 
 pytestmark = pytest.mark.django_db
@@ -141,12 +141,13 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
     variable = Variable.objects.create(workspace=run.workspace, name="limit", value=1)
     block = Block.objects.create(workspace=run.workspace, name="api-key", sealed=b"")
     limit = ConcurrencyLimit.objects.create(workspace=run.workspace, name="database", limit=1)
+    policy = RetentionPolicy.objects.create(workspace=run.workspace, keep_days=30)
     bundle = Bundle.objects.create(workspace=run.workspace, sha256="0" * 64, data=b"")
     return {
         "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
         "work_queues": run.work_queue_id, "task_runs": task_run.id, "artifacts": artifact.id,
         "concurrency_limits": limit.id, "bundles": bundle.sha256,
-        "variables": variable.id, "blocks": block.id,
+        "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
     }  # fmt: skip
 
 
@@ -162,7 +163,16 @@ def test_what_is_asked_for_by_name_or_run_is_not_there(
 
 @pytest.mark.parametrize(
     "resource",
-    ["flows", "deployments", "flow_runs", "work_queues", "events", "concurrency_limits", "bundles"],
+    [
+        "flows",
+        "deployments",
+        "flow_runs",
+        "work_queues",
+        "events",
+        "concurrency_limits",
+        "bundles",
+        "run_stats",
+    ],
 )
 def test_lists_are_empty_for_another_workspace(
     foreigner: Caller, new_run: Callable[..., FlowRun], resource: str

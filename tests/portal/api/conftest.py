@@ -1,4 +1,5 @@
 from tests.portal.fixtures import (  # noqa: F401
+    admin,
     deployment,
     editor,
     elsewhere,
