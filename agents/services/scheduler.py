@@ -38,7 +38,7 @@ class Scheduler:
             self._loop("pauses", expire_pauses, every=1),
             self._loop("reap", Reaper().step, every=1),
             self._loop("presence", tell_of_agents, every=1),
-            self._loop("rollup", lambda now: roll_up(DjangoSession(), now), every=60),
+            self._loop("rollup", lambda now: roll_up(DjangoSession(), now), every=10),
             self._loop("retention", keep_what_is_wanted, every=600),
             self._loop("house", keep_house, every=3600),
         ]

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from runs.models import RunStats
 
 HOURS = 24
-HEIGHT, WIDTH, PITCH = 64, 40, 44
+HEIGHT, WIDTH, PITCH = 64, 54, 58
 LABEL = 14  # room for the hours below the bars
 SHORTEST = 2.0
 BAD = ("FAILED", "CRASHED")

@@ -1,14 +1,16 @@
 """What the run page says about a run, ready for its templates."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.db.models import Q
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
+from django.utils.timezone import now
 
 from agents.waiting import waiting_on
 from portal.admin.strips import bars, recent_runs
@@ -58,6 +60,12 @@ class RunView:
     @property
     def can_cancel(self) -> bool:
         return not self.is_over and self.run.state_type != StateType.CANCELLING
+
+    @property
+    def log_days_over(self) -> int:
+        """For how many days log lines are kept, if this run's may be gone; else 0."""
+        days: int = settings.PORTAL_LOG_DAYS
+        return days if days and self.run.created < now() - timedelta(days=days) else 0
 
     @property
     def created_by(self) -> str:

@@ -312,3 +312,10 @@ def test_reading_costs_the_same_however_much_there_is(viewer_client: Client, run
 
     assert queries() == few
     assert few <= 16
+
+
+def test_a_run_whose_log_lines_were_removed_says_so(viewer_client: Client, run: FlowRun) -> None:
+    assert "log lines were removed" not in viewer_client.get(url(run)).content.decode()
+    FlowRun.objects.filter(id=run.id).update(created=run.created - timedelta(days=91))
+
+    assert "kept for 90 days" in viewer_client.get(url(run)).content.decode()
