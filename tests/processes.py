@@ -31,7 +31,9 @@ def wait_until(condition: Callable[[], Found], timeout: float = 15.0, *, what: s
 
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_ports = itertools.cycle(range(20_000 + WORKER * 500, 20_500 + WORKER * 500))
+PORTS = 1_500
+# Test runs that share a machine begin at different ones.
+_ports = (20_000 + WORKER % 8 * PORTS + (os.getpid() * 37 + n) % PORTS for n in itertools.count())
 
 
 def free_port() -> int:

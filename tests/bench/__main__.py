@@ -7,7 +7,15 @@ import sys
 from tests.bench.figures import Figure, table
 from tests.bench.servers import durable_servers
 
-BENCHMARKS = ("import_time", "stack_start", "start_latency", "task_throughput", "task_overhead", "runners")
+BENCHMARKS = (
+    "import_time",
+    "stack_start",
+    "start_latency",
+    "task_throughput",
+    "task_overhead",
+    "runners",
+    "prefect",
+)
 
 
 def main(names: list[str]) -> None:
