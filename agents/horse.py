@@ -18,6 +18,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connections
 
+from agents import usage
 from agents.claim import Claimed
 from agents.guard import die_with_parent
 from flows.sdk import portal
@@ -25,10 +26,14 @@ from flows.sdk.backend import Backend, backed_by
 from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
 from flows.sdk.entrypoints import EntrypointError, load_flow
 from flows.sdk.recorder import Aborted, LogLine, Verdict
+from flows.sdk.signals import HandedBack
 from flows.sdk.states import Cancelled, Failed, State
 from runs.backend import database_backend
 from runs.recorder import DatabaseRecorder
 from runs.session import PsycopgSession
+from runs.transition import keeps_lease
+
+HAND_BACK = signal.SIGUSR2  # from the parent: end without an end of the run, another agent takes it
 
 
 def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession) -> int:
@@ -55,6 +60,7 @@ def _live(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, p
         session.forget()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(HAND_BACK, _terminate)
         execute(claimed, conninfo)
         code = 0
     except Aborted:
@@ -66,12 +72,14 @@ def _live(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, p
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: hooks and the last report run undisturbed
-    raise TerminationSignal
+    for number in (signal.SIGTERM, HAND_BACK):  # once: hooks and the last report run undisturbed
+        signal.signal(number, signal.SIG_IGN)
+    raise HandedBack if signum == HAND_BACK else TerminationSignal
 
 
 class HorseRecorder(DatabaseRecorder):
-    """Adds to the first RUNNING of the run how it came to be: process, time of fork, time of load."""
+    """Adds to the first RUNNING of the run how it came to be: process, time of fork, time of load; and to
+    the state in which the process leaves it, what the process has used."""
 
     def __init__(self, conninfo: dict[str, Any], claimed: Claimed) -> None:
         session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
@@ -84,6 +92,8 @@ class HorseRecorder(DatabaseRecorder):
     def transition(self, run_id: UUID, state: State) -> Verdict:
         if state.is_running() and run_id == self.run_id:
             state = replace(state, details={**state.details, **self._stamps})
+        elif run_id == self.run_id and not keeps_lease(state):
+            state = replace(state, details={**state.details, **usage.of_this_process()})
         return super().transition(run_id, state)
 
 
@@ -115,12 +125,12 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
         recorder.note_loaded()
         with backed_by(_backend(claimed, conninfo)):
             run_flow(flow, run.parameters, recorder=recorder, run=run)
+    except RunReleased:
+        pass  # suspended, handed back, or a later retry: another process, another attempt
     except TerminationSignal:  # cancelled while loading
         recorder.transition(run.id, Cancelled(message="Cancelled while the flow was loaded."))
     except EntrypointError as error:
         _report_unloadable(recorder, str(error))
-    except RunReleased:
-        pass  # suspended, or a later retry: another process, another attempt
     finally:
         recorder.close()
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -73,9 +74,12 @@ def _pool(workspace: Workspace, pool_name: str, name: str) -> WorkPool:
 
 
 def online_agents(queue_id: UUID) -> QuerySet[Agent]:
-    """The agents that serve this queue and were seen within OFFLINE_AFTER (database clock)."""
+    """The agents that take runs of this queue and were seen within OFFLINE_AFTER (database clock)."""
     return Agent.objects.filter(
-        queues__contains=[queue_id], stopped__isnull=True, last_seen__gt=Now() - OFFLINE_AFTER
+        queues__contains=[queue_id],
+        stopped__isnull=True,
+        draining__isnull=True,
+        last_seen__gt=Now() - OFFLINE_AFTER,
     )
 
 
@@ -96,6 +100,7 @@ class Identity:
     hostname: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     version: str = field(default_factory=_version)
+    python: str = field(default_factory=platform.python_version)
 
     def as_actor(self) -> Who:
         """How what it does is signed."""
@@ -103,19 +108,22 @@ class Identity:
 
 
 _BEAT = """
-INSERT INTO agents_agent (id, name, hostname, pid, version, queues, started, last_seen)
-VALUES (%s, %s, %s, %s, %s, %s::uuid[], now(), now())
-ON CONFLICT (id) DO UPDATE SET last_seen = now()
+INSERT INTO agents_agent
+    (id, name, hostname, pid, version, python, queues, started, last_seen, draining, capacity, refused)
+VALUES (%s, %s, %s, %s, %s, %s, %s::uuid[], now(), now(), CASE WHEN %s THEN now() END, 1, '')
+ON CONFLICT (id) DO UPDATE
+SET last_seen = now(), draining = coalesce(agents_agent.draining, excluded.draining)
 """
 
 
-def beat(session: Session, agent: Identity) -> None:
-    """Say that the agent lives. The first beat writes its row; so does one after the row was deleted."""
+def beat(session: Session, agent: Identity, draining: bool = False) -> None:
+    """Say that the agent lives. The first beat writes its row; so does one after the row was deleted.
+
+    `draining`: it finishes what it executes, and takes no other run.
+    """
+    itself = [agent.id, agent.name, agent.hostname, agent.pid, agent.version, agent.python]
     with session.transaction() as transaction:
-        transaction.execute(
-            _BEAT,
-            [agent.id, agent.name, agent.hostname, agent.pid, agent.version, list(agent.queue_ids)],
-        )
+        transaction.execute(_BEAT, [*itself, list(agent.queue_ids), draining])
 
 
 def sign_off(session: Session, agent: Identity) -> None:

@@ -11,14 +11,18 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from resource import struct_rusage
 
 import psycopg
 
 from agents.claim import Claimed, Lease, look, renew
+from agents import usage
 from agents.guard import Guard
+from agents.horse import HAND_BACK
 from flows.sdk.states import Cancelled, Crashed, Failed, State
+from runs.hand_back import hand_back, may_be_handed_back
 from runs.session import Session
 from runs.transition import transition
 
@@ -26,6 +30,16 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 RENEW_SECONDS = 2.0
+# How long a flow may take to clean up behind itself when its run is handed back.
+HAND_BACK_SECONDS = 5.0
+
+
+class Order(Enum):
+    """What an agent that stops wants of the run that it executes."""
+
+    CARRY_ON = "carry on"
+    HAND_BACK = "hand back"  # let the process clean up, then let another agent begin the run again
+    STOP = "stop"  # the same at once; a run that must not begin again crashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +85,49 @@ class Supervision:
         self._kill_at: float | None = None
         self._lease_was = Lease.HELD
         self._killed_because = ""
+        self._hand_back_by: float | None = None
+        self._must_finish = False
 
-    def run(self, every_tick: Callable[[], None], stopping: Callable[[], bool]) -> None:
+    def run(self, every_tick: Callable[[], None], order: Callable[[], Order]) -> None:
         """Watch until the horse is gone and its row is settled.
 
-        `every_tick` is called once a second; it must not raise and must not take long. `stopping`
-        says that the agent has to end now: the horse is killed, and its run crashes.
+        `every_tick` is called once a second; it must not raise and must not take long. `order` says
+        what the agent wants of the run by now.
         """
         while not self._gone(TICK_SECONDS):
-            if stopping():
-                self._kill("the agent was stopped")
-            else:
-                self.tick(time.monotonic())
+            self._obey(order(), time.monotonic())
             every_tick()
         ended = self._bury()
-        self._settle(ended, every_tick, stopping)
+        self._settle(ended, every_tick, order)
+
+    def _obey(self, order: Order, now: float) -> None:
+        if order is Order.STOP:
+            self._hand_back_by = self._hand_back_by or now
+            self._kill("the agent was stopped")
+            return
+        self.tick(now)
+        if order is Order.HAND_BACK:
+            self._hand_back(now)
+
+    def _hand_back(self, now: float) -> None:
+        """Ask the horse to end without an end of the run; kill it if that takes too long."""
+        if self._hand_back_by is None and not self._must_finish:
+            self._begin_hand_back(now)
+        elif self._hand_back_by is not None and now >= self._hand_back_by:
+            self._kill(f"it did not stop within {HAND_BACK_SECONDS:g} s when its run was handed back")
+
+    def _begin_hand_back(self, now: float) -> None:
+        try:
+            self._must_finish = not may_be_handed_back(self._session, self._claimed.run.id)
+        except psycopg.Error as error:
+            logger.warning("PostgreSQL does not answer, run %s goes on: %s", self._name, _first_line(error))
+            return
+        if self._must_finish:
+            logger.info("Run %s may not begin again elsewhere: waiting for its end", self._name)
+            return
+        logger.info("Handing back run %s: asking process %d to end", self._name, self._horse)
+        self._hand_back_by = now + HAND_BACK_SECONDS
+        signal.pidfd_send_signal(self._pidfd, HAND_BACK)
 
     def tick(self, now: float) -> None:
         """Look after the lease. `now` is monotonic, in seconds."""
@@ -146,7 +188,7 @@ class Supervision:
         _, status, usage = os.wait4(self._horse, 0)
         return Exit(status, usage)
 
-    def _settle(self, ended: Exit, every_tick: Callable[[], None], stopping: Callable[[], bool]) -> None:
+    def _settle(self, ended: Exit, every_tick: Callable[[], None], order: Callable[[], Order]) -> None:
         """Write the end of a run whose process could not; repeat while PostgreSQL is away."""
         while True:
             try:
@@ -154,7 +196,7 @@ class Supervision:
                 return
             except psycopg.OperationalError as error:
                 logger.warning("PostgreSQL does not answer, cannot end run yet: %s", _first_line(error))
-            if stopping():
+            if order() is Order.STOP:
                 return  # the reaper will end it
             time.sleep(TICK_SECONDS)
             every_tick()
@@ -163,12 +205,18 @@ class Supervision:
         """Read the row: if this attempt still holds it, the process died before it could report."""
         run = self._claimed.run
         lease = look(self._session, run.id, run.attempt)
-        if lease in (Lease.HELD, Lease.CANCELLING, Lease.OVERDUE):
-            state = self._end_state(lease, ended)
+        if lease is Lease.HELD and self._goes_back():
+            hand_back(self._session, run.id, run.attempt, HANDED_BACK, usage.of(ended.usage))
+            logger.info("Run %s: handed back", run.name)
+        elif lease in (Lease.HELD, Lease.CANCELLING, Lease.OVERDUE):
+            state = replace(self._end_state(lease, ended), details={**usage.of(ended.usage)})
             verdict = transition(self._session, run.id, state, attempt=run.attempt)
             logger.info("Run %s: %s. %s", run.name, (verdict.state or state).name, state.message)
             if state.is_crashed():
                 logger.info("Run %s: its process is gone, so no on_crashed hook could be called", run.name)
+
+    def _goes_back(self) -> bool:
+        return self._hand_back_by is not None and may_be_handed_back(self._session, self._claimed.run.id)
 
     def _end_state(self, lease: Lease, ended: Exit) -> State:
         if lease is Lease.CANCELLING:
@@ -184,6 +232,8 @@ class Supervision:
 
 
 OUT_OF_MEMORY_HINT = "If nobody killed it, the machine or container probably ran out of memory."
+
+HANDED_BACK = "Handed back: its agent is stopping, the next one takes it."
 
 
 def _first_line(error: Exception) -> str:

@@ -27,10 +27,11 @@ from rq.worker import WorkerStatus
 
 from agents import doorbell, horse, registry
 from agents.claim import Claimed, claim, release
-from agents.supervision import Supervision
+from agents.supervision import HANDED_BACK, Order, Supervision
 from flows.sdk.states import Crashed
 from runs import announce
 from runs.acting import acting_as
+from runs.hand_back import hand_back
 from runs.session import PsycopgSession
 from runs.transition import transition
 
@@ -50,12 +51,20 @@ class AgentWorker(Worker):
     """
 
     def __init__(
-        self, queue_names: Sequence[str], identity: registry.Identity, conninfo: dict[str, Any]
+        self,
+        queue_names: Sequence[str],
+        identity: registry.Identity,
+        conninfo: dict[str, Any],
+        drain_seconds: float,
     ) -> None:
-        """`queue_names` are ring lists; `conninfo` are psycopg parameters of the database."""
+        """`queue_names` are ring lists; `conninfo` are psycopg parameters of the database.
+
+        An agent that is asked to stop waits `drain_seconds` for the end of its run, then hands it back.
+        """
         self._waiting = False
         self._force_stop = False
         self._stop_asked_at = 0.0
+        self._drain_seconds = drain_seconds
         self._claim_in_doubt = True
         self._database_wait = 0.0
         self._beat_at = self._presence_at = 0.0
@@ -156,6 +165,9 @@ class AgentWorker(Worker):
 
     def _execute(self, claimed: Claimed) -> None:
         run = claimed.run
+        if self._stop_requested:  # while it was claiming
+            hand_back(self._session, run.id, run.attempt, HANDED_BACK)
+            return
         logger.info("Run %s of %s: attempt %d", run.name, run.flow_name, run.attempt)
         try:
             supervision = self._start(claimed)
@@ -167,7 +179,7 @@ class AgentWorker(Worker):
         announce.publish(
             announce.RunChanged(run.id, claimed.workspace_id, claimed.version, "PENDING", "Pending")
         )
-        supervision.run(every_tick=self.beat, stopping=lambda: self._force_stop)
+        supervision.run(self.beat, self._order)
         self._state = WorkerStatus.IDLE
 
     def _start(self, claimed: Claimed) -> Supervision:
@@ -187,7 +199,7 @@ class AgentWorker(Worker):
         if moment >= self._beat_at:
             self._beat_at = moment + BEAT_SECONDS
             try:
-                registry.beat(self._session, self._identity)
+                registry.beat(self._session, self._identity, draining=self._stop_requested)
             except psycopg.Error as error:
                 logger.debug("Could not beat in PostgreSQL: %s", error)
         if moment >= self._presence_at:
@@ -236,7 +248,7 @@ class AgentWorker(Worker):
     # Waiting and signals
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """First signal: finish the run, take no other. A later one: end the run too.
+        """First signal: finish the run in the drain time, take no other. A later one: hand it back now.
 
         One that follows within a second is the same wish by another way: a terminal signals the
         whole process group, and so may whoever started us.
@@ -245,11 +257,21 @@ class AgentWorker(Worker):
         if not self._stop_requested:
             self._stop_requested = True
             self._stop_asked_at = moment
-            logger.info("Stopping when the current run is over; a second signal ends the run")
+            self._beat_at = 0.0  # so that it shows at once
+            logger.info(
+                "Stopping when the current run is over, or after %g s; a second signal stops at once",
+                self._drain_seconds,
+            )
         elif moment - self._stop_asked_at > 1:
             self._force_stop = True
         if self._waiting:
             raise StopRequested
+
+    def _order(self) -> Order:
+        if self._force_stop:
+            return Order.STOP
+        drained = time.monotonic() - self._stop_asked_at >= self._drain_seconds
+        return Order.HAND_BACK if self._stop_requested and drained else Order.CARRY_ON
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -154,6 +154,8 @@ PORTAL_EVENT_DAYS = int(os.environ.get("PORTAL_EVENT_DAYS", "30"))
 
 # Agents: seconds between SIGTERM and SIGKILL of a cancelled run.
 PORTAL_CANCEL_GRACE_SECONDS = float(os.environ.get("PORTAL_CANCEL_GRACE_SECONDS", "30"))
+# Agents that are asked to stop: seconds until they hand their run back to be run by another.
+AGENT_DRAIN_SECONDS = float(os.environ.get("AGENT_DRAIN_SECONDS", "30"))
 # Agents import these once, so that no run waits for them: what every run needs, and what the user adds.
 AGENT_PRELOAD = [
     "flows.sdk.validation",

@@ -28,6 +28,11 @@ def is_suspension(state: State) -> bool:
     return state.type is StateType.PAUSED and bool(state.details.get("pause_reschedule"))
 
 
+def is_hand_back(state: State) -> bool:
+    """Whether an agent that stops gives the run to the next one."""
+    return state.is_scheduled() and bool(state.details.get("handed_back"))
+
+
 def continues(run: "Current") -> bool:
     """Whether RUNNING would go on with a try that was under way: it is not counted again."""
     return run.resuming or run.state_type is StateType.PAUSED
@@ -37,7 +42,8 @@ def pause_columns(run: "Current", state: State) -> tuple[list[str], datetime | N
     """`pause_keys`, `pause_expires` and `resuming` of a run that enters `state`."""
     anew = run.state_type in TERMINAL or state.name == "AwaitingRetry"
     keys = [] if anew else list(run.pause_keys)
-    resuming = state.name == "Resuming" or (run.resuming and not state.is_running() and not anew)
+    goes_on = state.name == "Resuming" or (is_hand_back(state) and run.state_type is StateType.RUNNING)
+    resuming = goes_on or (run.resuming and not state.is_running() and not anew)
     if state.type is not StateType.PAUSED:
         return keys, None, resuming
     if key := state.details.get("pause_key"):

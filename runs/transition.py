@@ -57,6 +57,8 @@ UPDATE runs_flowrun SET
     forked_time = coalesce(%s, forked_time),
     loaded_time = coalesce(%s, loaded_time),
     infrastructure_pid = coalesce(%s, infrastructure_pid),
+    cpu_seconds = coalesce(cpu_seconds + %s, %s, cpu_seconds),
+    peak_memory_bytes = greatest(peak_memory_bytes, %s),
     pause_keys = %s, pause_expires = %s, resuming = %s,
     version = version + 1,
     updated = now()
@@ -137,6 +139,7 @@ def _store(tx: Transaction, run: Current, state: State) -> int:
             keeps_lease(state),
             *(details.get("forked_time"), details.get("loaded_time")),
             details.get("infrastructure_pid"),
+            *(details.get("cpu_seconds"), details.get("cpu_seconds"), details.get("peak_memory_bytes")),
             *pause_columns(run, state),
             run.id,
         ],

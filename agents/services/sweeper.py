@@ -19,7 +19,7 @@ from agents.services.database import alone
 WANTED = f"""
 WITH serving AS (
     SELECT unnest(queues) AS queue_id, count(*) AS agents
-    FROM agents_agent WHERE stopped IS NULL AND last_seen > %(seen)s
+    FROM agents_agent WHERE stopped IS NULL AND draining IS NULL AND last_seen > %(seen)s
     GROUP BY 1
 )
 SELECT q.id, w.name, p.name, q.name, due.runs

@@ -37,6 +37,15 @@ class Deployment(ScopedModel):
     crash_retry_delay_seconds = models.FloatField(
         null=True, blank=True, validators=[MinValueValidator(0)], help_text="Empty: as the flow says."
     )
+    hand_back = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="An agent that stops gives a run that takes too long to another agent, which begins it "
+        "again. Off: the agent waits for its end.",
+    )
+    quarantined = models.DateTimeField(
+        null=True, blank=True, help_text="Since when it is paused because its last runs all crashed."
+    )
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
 

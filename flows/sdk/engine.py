@@ -17,7 +17,7 @@ from flows.sdk.outcome import state_of
 from flows.sdk.parameters import ParameterTypeError
 from flows.sdk.recorder import Aborted, FlowRunInfo, Recorder, Status, Verdict
 from flows.sdk.replay import Replay
-from flows.sdk.signals import DeadlinePassed, RunReleased, TerminationSignal
+from flows.sdk.signals import DeadlinePassed, HandedBack, RunReleased, TerminationSignal
 from flows.sdk.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Failed, Retrying, Running, State
 from flows.sdk.steps import Sleep, Steps, Wait, drive, drive_async, run_coroutine
 from flows.sdk.task_engine import user_traceback
@@ -82,6 +82,9 @@ class FlowEngine:
         """The engine: returns the final state; raises what ends more than this flow run."""
         try:
             state = yield from self._tries()
+        except HandedBack:
+            self._end_if_ending()
+            raise
         except (Aborted, RunReleased):
             raise
         except STOPS as signal:
@@ -97,10 +100,14 @@ class FlowEngine:
 
     def _stop(self, outcome: State) -> Steps[None]:
         """End in `outcome`, unless the signal came while an end was being stored: that one may hold."""
-        if self._ending is not None and self._end(self._ending).is_terminal():
+        if self._end_if_ending():
             return
         yield from self._hooks(self.flow.on_cancellation_hooks, Cancelling(message=outcome.message))
         self._end(outcome)
+
+    def _end_if_ending(self) -> bool:
+        """Whether the run is over because a signal came while its end was being stored."""
+        return self._ending is not None and self._end(self._ending).is_terminal()
 
     def _tries(self) -> Steps[State]:
         unfit = self._prepare()

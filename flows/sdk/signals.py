@@ -15,3 +15,8 @@ class DeadlinePassed(BaseException):
 
 class RunReleased(BaseException):
     """The run was suspended, or rescheduled for a later retry: this process is done with it."""
+
+
+class HandedBack(RunReleased, TerminationSignal):
+    """The run goes to another agent. Raised in the main thread by the agent's handler, like a cancellation;
+    but this process reports no end of the run, and calls no hooks."""

@@ -84,6 +84,13 @@ class FlowRun(ScopedModel):
     forked_time = models.DateTimeField(null=True, blank=True)
     loaded_time = models.DateTimeField(null=True, blank=True)
 
+    cpu_seconds = models.FloatField(
+        null=True, blank=True, help_text="User and system time of its processes, all attempts."
+    )
+    peak_memory_bytes = models.BigIntegerField(
+        null=True, blank=True, help_text="The most that one of its processes had in memory."
+    )
+
     pause_keys = ArrayField(
         models.CharField(max_length=300),
         default=list,

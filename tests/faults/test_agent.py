@@ -57,25 +57,6 @@ def test_the_first_signal_lets_the_run_finish(stage: Stage) -> None:
     assert next_run.state_type == "SCHEDULED"
 
 
-def test_the_second_signal_ends_the_run(stage: Stage) -> None:
-    agent = stage.agent()
-    run = stage.create("stubborn")
-    horse = stage.started(run)
-
-    agent.signal(signal.SIGTERM)
-    agent.wait_for("Stopping when the current run is over")
-
-    def insist() -> bool:  # a signal within a second of the first counts as the same wish
-        if agent.is_alive:
-            agent.signal(signal.SIGTERM)
-        return not agent.is_alive
-
-    wait_until(insist, what="the agent stops")
-    stage.ended(run)
-    assert (run.state_type, run.state_message) == ("CRASHED", "Process killed: the agent was stopped.")
-    assert not is_alive(horse)
-
-
 def test_an_idle_agent_stops_at_once_and_signs_off(stage: Stage) -> None:
     agent = stage.agent()
     queue = resolve("default")

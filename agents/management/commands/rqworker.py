@@ -30,7 +30,8 @@ examples:
   manage.py rqworker acme/etl/nightly   the same in workspace "acme"
 
 One agent executes one run at a time: start as many as runs should go on at once.
-SIGTERM or Ctrl-C finishes the current run and stops; a second one ends the run too.
+SIGTERM or Ctrl-C finishes the current run and stops; a run that takes longer than the drain time, or a
+second signal, is handed back: another agent begins it again, and no retry is used up.
 Set AGENT_PRELOAD=pandas,numpy to import modules once, before runs are forked.
 """
 
@@ -54,6 +55,13 @@ class Command(BaseCommand):
             help="[workspace/][pool/]queue; an unknown queue is created",
         )
         parser.add_argument("--burst", action="store_true", help="stop as soon as there is nothing to do")
+        parser.add_argument(
+            "--drain-seconds",
+            type=float,
+            default=settings.AGENT_DRAIN_SECONDS,
+            help="how long a stopping agent waits for the end of its run before it hands it back to be run "
+            "by another (default: %(default)g, from AGENT_DRAIN_SECONDS)",
+        )
         parser.add_argument("--name", help="name of this agent (default: host:pid:random)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -71,7 +79,8 @@ class Command(BaseCommand):
             warm_up(settings.AGENT_PRELOAD)
         except PreloadError as error:
             raise CommandError(str(error)) from None
-        AgentWorker(ring_lists, identity, conninfo).serve(burst=options["burst"])
+        worker = AgentWorker(ring_lists, identity, conninfo, options["drain_seconds"])
+        worker.serve(burst=options["burst"])
 
 
 def _set_log_level(verbosity: int) -> None:

@@ -1,0 +1,24 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("runs", "0012_events_say_who"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="flowrun",
+            name="cpu_seconds",
+            field=models.FloatField(
+                blank=True, help_text="User and system time of its processes, all attempts.", null=True
+            ),
+        ),
+        migrations.AddField(
+            model_name="flowrun",
+            name="peak_memory_bytes",
+            field=models.BigIntegerField(
+                blank=True, help_text="The most that one of its processes had in memory.", null=True
+            ),
+        ),
+    ]
