@@ -3,7 +3,8 @@
 Two nets. `die_with_parent` lets the kernel kill the horse as soon as its parent is gone. A `Guard` is a
 tiny shell in the horse's process group that reads from a pipe whose other end only the parent holds:
 at end of file it kills the whole group, so children of the horse die too. Neither needs the parent's help.
-A process that leaves the group on purpose (setsid, as daemons do) is out of reach.
+A process that left the group (setsid, as daemons do) is found by the mark in its environment, which the
+horse hands down to all programs that it starts. While the agent lives, `agents.offspring` does more.
 """
 
 import contextlib
@@ -12,7 +13,16 @@ import os
 import signal
 
 _PR_SET_PDEATHSIG = 1
-_GUARD = 'trap "" TERM INT HUP QUIT; read _; kill -KILL 0'
+_GUARD = """
+trap "" TERM INT HUP QUIT
+read _
+for environment in /proc/[0-9]*/environ; do
+    process=${environment#/proc/}
+    grep -qsF "$0" "$environment" && kill -KILL "${process%/environ}"
+done
+kill -KILL 0
+"""
+MARK = "PORTAL_HORSE"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,14 +38,17 @@ def die_with_parent(parent_pid: int) -> None:
 class Guard:
     """Watches over the process group of one horse, on behalf of the process that made it."""
 
-    def __init__(self, group: int) -> None:
-        """`group` is the horse's process group. The pipe is made after the fork: the horse never holds it."""
+    def __init__(self, group: int, mark: str) -> None:
+        """`group` is the horse's process group, `mark` the value of MARK in the environment that it hands down.
+
+        The pipe is made after the fork: the horse never holds it.
+        """
         self._group = group
         reading, self._writing = os.pipe()  # both are closed on exec
         try:
             self._pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", "-c", _GUARD],
+                ["sh", "-c", _GUARD, f"{MARK}={mark}"],
                 {},
                 file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)],
                 setpgroup=group,

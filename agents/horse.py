@@ -20,7 +20,7 @@ from django.db import connections
 
 from agents import usage
 from agents.claim import Claimed
-from agents.guard import die_with_parent
+from agents.guard import MARK, die_with_parent
 from flows.sdk import portal
 from flows.sdk.backend import Backend, backed_by
 from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
@@ -58,6 +58,7 @@ def _live(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, p
         os.setpgid(0, 0)
         die_with_parent(parent)
         session.forget()
+        os.environ[MARK] = mark_of(claimed)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _terminate)
         signal.signal(HAND_BACK, _terminate)
@@ -69,6 +70,11 @@ def _live(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, p
         traceback.print_exc()
     finally:
         _leave(code)
+
+
+def mark_of(claimed: Claimed) -> str:
+    """What tells the programs that this attempt starts from all others."""
+    return f"{claimed.run.id}.{claimed.run.attempt}"
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -17,10 +17,11 @@ from resource import struct_rusage
 
 import psycopg
 
-from agents.claim import Claimed, Lease, look, renew
 from agents import usage
+from agents.claim import Claimed, Lease, look, renew
 from agents.guard import Guard
-from agents.horse import HAND_BACK
+from agents.horse import HAND_BACK, mark_of
+from agents.offspring import children, end_orphans
 from flows.sdk.states import Cancelled, Crashed, Failed, State
 from runs.hand_back import hand_back, may_be_handed_back
 from runs.session import Session
@@ -80,7 +81,8 @@ class Supervision:
         self._horse = horse
         self._grace = grace_seconds
         self._pidfd = os.pidfd_open(horse)
-        self._guard = Guard(horse)
+        self._known = children() - {horse}
+        self._guard = Guard(horse, mark_of(claimed))
         self._renew_at = time.monotonic() + RENEW_SECONDS
         self._kill_at: float | None = None
         self._lease_was = Lease.HELD
@@ -185,8 +187,10 @@ class Supervision:
         """Reap the horse and end what it left behind: nothing of a run outlives it."""
         self._guard.close()
         os.close(self._pidfd)
-        _, status, usage = os.wait4(self._horse, 0)
-        return Exit(status, usage)
+        _, status, spent = os.wait4(self._horse, 0)
+        if orphans := end_orphans(self._known):
+            logger.info("Ended %d process(es) that run %s had left behind", orphans, self._name)
+        return Exit(status, spent)
 
     def _settle(self, ended: Exit, every_tick: Callable[[], None], order: Callable[[], Order]) -> None:
         """Write the end of a run whose process could not; repeat while PostgreSQL is away."""

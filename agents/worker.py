@@ -27,6 +27,7 @@ from rq.worker import WorkerStatus
 
 from agents import doorbell, horse, registry
 from agents.claim import Claimed, claim, release
+from agents.offspring import adopt_orphans
 from agents.supervision import HANDED_BACK, Order, Supervision
 from flows.sdk.states import Crashed
 from runs import announce
@@ -90,6 +91,7 @@ class AgentWorker(Worker):
         self.birth_date = now()
         self.beat()
         self._forget_dead_workers()
+        adopt_orphans()
         logger.info("Agent %s serves %s", self.name, ", ".join(self.queue_names()))
         try:
             with acting_as(lambda: self._identity.as_actor()):

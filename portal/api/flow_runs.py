@@ -36,6 +36,7 @@ COLUMNS = (
     "state_id", "state_type", "state_name", "state_message", "state_timestamp",
     "expected_start_time", "start_time", "end_time", "total_run_time", "run_count", "attempt",
     "agent_id", "infrastructure_pid", "claimed_time", "forked_time", "loaded_time",
+    "cpu_seconds", "peak_memory_bytes",
     "root_run_id", "parent_task_run_id", "version", "deployment_version", "workspace_id",
 )  # fmt: skip
 RENAMED = {

@@ -23,7 +23,7 @@ HANDED_BACK = "Handed back: its agent is stopping, the next one takes it."
 
 def deployed(flow: str, *, hand_back: bool = True) -> Deployment:
     here = str(Path(__file__).parent)
-    return make_deployment(flow, flow, path=here, entrypoint=f"drain_file.py:{flow}", hand_back=hand_back)
+    return make_deployment(flow, flow, path=here, entrypoint=f"agent_file.py:{flow}", hand_back=hand_back)
 
 
 def begun(stage: Stage, flow: str, *, hand_back: bool = True) -> tuple[FlowRun, int]:

@@ -1,8 +1,10 @@
-"""Flows for agents that are asked to stop. `<folder>/events` says what was done, a line each."""
+"""Flows for the life of agents. `<folder>/events` says what was done, a line each."""
 
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -72,3 +74,56 @@ def asks(folder: str) -> None:
     _started(folder)
     pause_flow_run(timeout=600)
     _note(folder, "answered")
+
+
+@flow
+def works(folder: str) -> None:
+    """Takes memory and CPU time, itself and in a child."""
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    hoard = bytearray(b"x" * 150_000_000)
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    while time.process_time() < 0.3:
+        pass
+    del hoard
+    _started(folder)
+
+
+@flow
+def dies_of_work(folder: str) -> None:
+    """The same, and reports nothing."""
+    hoard = bytearray(b"x" * 150_000_000)
+    while time.process_time() < 0.3:
+        pass
+    _started(folder)
+    os._exit(len(hoard) % 2)
+
+
+# Ignores what can be ignored, leaves group and session, and forgets its parent.
+DAEMON = """
+import os, signal, sys, time
+from pathlib import Path
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    time.sleep(600)
+file = Path(sys.argv[1])
+file.with_suffix(".new").write_text(f"{os.getppid()} {os.getpid()}")
+file.with_suffix(".new").rename(file)
+time.sleep(600)
+"""
+
+
+@flow
+def daemonic(folder: str) -> None:
+    """Lets two daemons go, and waits for the file `go`; deaf to SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    path = Path(folder)
+    subprocess.run([sys.executable, "-c", DAEMON, str(path / "daemons")], check=True)
+    while not (path / "daemons").exists():
+        time.sleep(0.02)
+    _started(folder)
+    while not (path / "go").exists():
+        time.sleep(0.02)
