@@ -39,7 +39,7 @@ class Guard:
     """Watches over the process group of one horse, on behalf of the process that made it."""
 
     def __init__(self, group: int, mark: str) -> None:
-        """`group` is the horse's process group, `mark` the value of MARK in the environment that it hands down.
+        """`group` is the horse's process group, `mark` what it hands down as MARK in its environment.
 
         The pipe is made after the fork: the horse never holds it.
         """

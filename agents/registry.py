@@ -73,6 +73,14 @@ def _pool(workspace: Workspace, pool_name: str, name: str) -> WorkPool:
         ) from None
 
 
+def spoken_name(queue: WorkQueue) -> str:
+    """The queue as one types it: `[workspace/][pool/]queue`, without what is understood."""
+    pool = queue.work_pool
+    if pool.workspace.name != DEFAULT_WORKSPACE:
+        return f"{pool.workspace.name}/{pool.name}/{queue.name}"
+    return queue.name if pool.name == DEFAULT_POOL else f"{pool.name}/{queue.name}"
+
+
 def online_agents(queue_id: UUID) -> QuerySet[Agent]:
     """The agents that take runs of this queue and were seen within OFFLINE_AFTER (database clock)."""
     return Agent.objects.filter(

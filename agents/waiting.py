@@ -12,10 +12,8 @@ from django.conf import settings
 from django.db.models import Max, Q
 
 from agents.models import Agent, ServiceStatus, WorkQueue
-from agents.models.work_pool import DEFAULT_POOL
-from agents.registry import online_agents
+from agents.registry import online_agents, spoken_name
 from agents.services.database import database_time
-from flows.models.workspace import DEFAULT_WORKSPACE
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL, StateType
 from runs.pausing import pause_of
@@ -140,16 +138,8 @@ def _no_agent_online(queue: WorkQueue) -> Reason:
         text,
         _link("agent", last.id) if last else _link("work_queue", queue.id),
         since=(last.stopped or last.last_seen) if last else None,
-        fix=f"Start an agent: python manage.py rqworker {_spoken_name(queue)}",
+        fix=f"Start an agent: python manage.py rqworker {spoken_name(queue)}",
     )
-
-
-def _spoken_name(queue: WorkQueue) -> str:
-    """The queue as one types it: `[workspace/][pool/]queue`, without what is understood."""
-    pool = queue.work_pool
-    if pool.workspace.name != DEFAULT_WORKSPACE:
-        return f"{pool.workspace.name}/{pool.name}/{queue.name}"
-    return queue.name if pool.name == DEFAULT_POOL else f"{pool.name}/{queue.name}"
 
 
 def _agents_busy(run: FlowRun, holders: list[dict[str, Any]], position: int) -> Reason:

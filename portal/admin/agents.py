@@ -1,20 +1,24 @@
 """Agents and service loops: facts that they report themselves, so nothing can be changed here."""
 
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin import display
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from agents.models import Agent, ServiceStatus, WorkQueue
-from agents.registry import OFFLINE_AFTER
+from agents.registry import OFFLINE_AFTER, spoken_name
 from portal.access.actors import actor_of
-from portal.admin.looks import when
+from portal.admin.looks import NOTHING, when
 from portal.admin.scoped import ScopedAdmin
+from runs.models import FlowRun
 
 SILENT_AFTER = timedelta(seconds=20)  # beyond the loop's own period
 
@@ -30,6 +34,17 @@ def visible_agents(request: HttpRequest) -> QuerySet[Agent]:
 def lamp(is_on: bool, yes: str, no: str) -> SafeString:
     """A dot and a word."""
     return format_html('<span class="lamp {}">{}</span>', "on" if is_on else "off", yes if is_on else no)
+
+
+def agent_lamp(agent: Agent) -> SafeString:
+    """Whether an agent takes runs, or why not."""
+    if agent.refused:
+        return format_html('<span class="lamp off" title="{}">refused</span>', agent.refused)
+    if agent.stopped:
+        return lamp(False, "", "stopped")
+    if now() - agent.last_seen >= OFFLINE_AFTER:
+        return lamp(False, "", "silent")
+    return lamp(agent.draining is None, "online", "draining")
 
 
 def service_lamp(service: ServiceStatus) -> SafeString:
@@ -50,24 +65,65 @@ class Facts(ScopedAdmin):
         return False
 
 
-class AgentAdmin(Facts):
-    """Who is there, and since when."""
+class AgentList(ChangeList):
+    """Reads the queues and the current runs of a whole page of agents in two queries."""
 
-    list_display = ("status", "name", "hostname", "pid", "serves", "version", "since", "seen")
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        actor, agents = actor_of(request), list(self.result_list)
+        runs = FlowRun.objects.for_actor(actor).filter(agent__in=agents, lease_expires__isnull=False)
+        current = defaultdict(list)
+        for run in runs.order_by("claimed_time").only("id", "name", "agent_id"):
+            current[run.agent_id].append(run)
+        served = {queue_id for agent in agents for queue_id in agent.queues}
+        queues = WorkQueue.objects.for_actor(actor).select_related("work_pool__workspace").in_bulk(served)
+        for agent in agents:
+            agent.current = current[agent.id]
+            agent.served = [queues[queue_id] for queue_id in agent.queues if queue_id in queues]
+        self.result_list = agents
+
+
+class AgentAdmin(Facts):
+    """Who is there, since when, and what they are doing."""
+
+    list_display = ("status", "title", "serves", "runs", "versions", "since", "seen")
     ordering = ("-last_seen",)
     empty_text = "No agent was ever here. Start one: python manage.py rqworker default"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return visible_agents(request)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return AgentList
+
     @display(description="status")
     def status(self, agent: Agent) -> SafeString:
-        online = agent.stopped is None and now() - agent.last_seen < OFFLINE_AFTER
-        return lamp(online, "online", "stopped" if agent.stopped else "silent")
+        return agent_lamp(agent)
+
+    @display(description="agent")
+    def title(self, agent: Agent) -> SafeString:
+        return format_html(
+            '<span class="name">{}</span> <span class="quiet">process {} on {}</span>',
+            agent.name,
+            agent.pid,
+            agent.hostname,
+        )
 
     @display(description="queues")
-    def serves(self, agent: Agent) -> str:
-        return str(len(agent.queues))
+    def serves(self, agent: Any) -> SafeString:
+        names = ((spoken_name(queue),) for queue in agent.served)
+        return format_html_join(" ", '<span class="tag">{}</span>', names) or NOTHING
+
+    @display(description="running")
+    def runs(self, agent: Any) -> SafeString:
+        links = ((reverse("admin:runs_flowrun_change", args=[run.id]), run.name) for run in agent.current)
+        return format_html_join(", ", '<a class="name" href="{}">{}</a>', links) or NOTHING
+
+    @display(description="version")
+    def versions(self, agent: Agent) -> SafeString:
+        return format_html(
+            '{} <span class="quiet">Python {}</span>', agent.version or NOTHING, agent.python or NOTHING
+        )
 
     @display(description="started")
     def since(self, agent: Agent) -> SafeString:
