@@ -20,6 +20,7 @@ import psycopg
 from agents import usage
 from agents.claim import Claimed, Lease, look, renew
 from agents.guard import Guard
+from agents.hints import Hints
 from agents.horse import HAND_BACK, mark_of
 from agents.offspring import children, end_orphans
 from flows.sdk.states import Cancelled, Crashed, Failed, State
@@ -74,12 +75,15 @@ def _signal_name(number: int) -> str:
 class Supervision:
     """The horse of one claimed run. `tick` is a step, `run` the loop around it."""
 
-    def __init__(self, session: Session, claimed: Claimed, horse: int, grace_seconds: float) -> None:
+    def __init__(
+        self, session: Session, claimed: Claimed, horse: int, grace_seconds: float, hints: Hints
+    ) -> None:
         """`horse` is the pid and the process group of a child of this process."""
         self._session = session
         self._claimed = claimed
         self._horse = horse
         self._grace = grace_seconds
+        self._hints = hints
         self._pidfd = os.pidfd_open(horse)
         self._known = children() - {horse}
         self._guard = Guard(horse, mark_of(claimed))
@@ -96,9 +100,12 @@ class Supervision:
         `every_tick` is called once a second; it must not raise and must not take long. `order` says
         what the agent wants of the run by now.
         """
+        self._hints.listen(self._claimed.run.id)
         while not self._gone(TICK_SECONDS):
+            self._hints.take()
             self._obey(order(), time.monotonic())
             every_tick()
+        self._hints.forget()
         ended = self._bury()
         self._settle(ended, every_tick, order)
 
@@ -179,9 +186,13 @@ class Supervision:
         self._guard.kill_group()
 
     def _gone(self, timeout: float) -> bool:
+        """Wait for the end of the horse; False after `timeout` seconds, or as soon as there is a hint."""
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
+        hints = self._hints.fileno()
+        if hints is not None:
+            poll.register(hints, select.POLLIN)
+        return any(fd == self._pidfd for fd, _ in poll.poll(timeout * 1000))
 
     def _bury(self) -> Exit:
         """Reap the horse and end what it left behind: nothing of a run outlives it."""

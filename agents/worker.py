@@ -27,6 +27,7 @@ from rq.worker import WorkerStatus
 
 from agents import doorbell, horse, registry
 from agents.claim import Claimed, claim, release
+from agents.hints import Hints
 from agents.offspring import adopt_orphans
 from agents.supervision import HANDED_BACK, Order, Supervision
 from flows.sdk.states import Crashed
@@ -42,6 +43,8 @@ BEAT_SECONDS = 4.0
 PRESENCE_SECONDS = 10.0
 REDIS_AWAY_SECONDS = 2.0
 LONGEST_DATABASE_WAIT = 5.0
+# How long a PostgreSQL that hangs may keep a tick waiting, in which a run is cancelled or handed back.
+DATABASE_PATIENCE_SECONDS = 3.0
 WORKER_TTL = 20  # RQ derives from it how long a wait for a ring blocks: 15 s less
 
 
@@ -71,8 +74,10 @@ class AgentWorker(Worker):
         self._beat_at = self._presence_at = 0.0
         self._identity = identity
         self._conninfo = {**conninfo, "connect_timeout": 3, "tcp_user_timeout": 5000}
-        self._session = PsycopgSession(self._conninfo, application_name=f"portal agent {identity.name}"[:63])
+        name = f"portal agent {identity.name}"[:63]
+        self._session = PsycopgSession(self._conninfo, name, DATABASE_PATIENCE_SECONDS)
         self._presence = doorbell.connect(timeout=1)
+        self._hints = Hints()
         super().__init__(
             list(queue_names),
             name=identity.name,
@@ -187,7 +192,8 @@ class AgentWorker(Worker):
     def _start(self, claimed: Claimed) -> Supervision:
         pid = horse.fork(claimed, self._conninfo, self._session)
         try:
-            return Supervision(self._session, claimed, pid, settings.PORTAL_CANCEL_GRACE_SECONDS)
+            grace = settings.PORTAL_CANCEL_GRACE_SECONDS
+            return Supervision(self._session, claimed, pid, grace, self._hints)
         except OSError:  # no room for its guard: better no process than one that nobody watches
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

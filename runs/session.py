@@ -6,7 +6,7 @@ psycopg connection of their own. The code that changes runs is written once, aga
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar, cast
 
 import psycopg
@@ -15,6 +15,7 @@ from django.db import transaction as django_transaction
 from psycopg.pq import TransactionStatus
 
 from flows.sdk import batching
+from runs.patience import patience
 
 Row = tuple[Any, ...]
 Result = TypeVar("Result")
@@ -93,14 +94,18 @@ class PsycopgSession:
     committed is then unknown, so callers repeat only what is idempotent.
     """
 
-    def __init__(self, conninfo: dict[str, Any], application_name: str = "portal") -> None:
+    def __init__(
+        self, conninfo: dict[str, Any], application_name: str = "portal", patience_seconds: float = 0
+    ) -> None:
+        """`patience_seconds`: give up on a transaction that takes longer (0: never); main thread only."""
+        self._patience_seconds = patience_seconds
         self._conninfo = {**conninfo, "application_name": application_name}
         self._connection: psycopg.Connection[Row] | None = None
         self._lock = threading.RLock()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        with self._lock:
+        with self._lock, patience(self._patience_seconds) if self._patience_seconds else nullcontext():
             connection = self._connect()
             try:
                 with connection.transaction(), connection.cursor() as cursor:

@@ -110,12 +110,12 @@ class AgentAdmin(Facts):
         )
 
     @display(description="queues")
-    def serves(self, agent: Any) -> SafeString:
+    def serves(self, agent: Any) -> str:
         names = ((spoken_name(queue),) for queue in agent.served)
         return format_html_join(" ", '<span class="tag">{}</span>', names) or NOTHING
 
     @display(description="running")
-    def runs(self, agent: Any) -> SafeString:
+    def runs(self, agent: Any) -> str:
         links = ((reverse("admin:runs_flowrun_change", args=[run.id]), run.name) for run in agent.current)
         return format_html_join(", ", '<a class="name" href="{}">{}</a>', links) or NOTHING
 

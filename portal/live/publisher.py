@@ -4,6 +4,8 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from agents import doorbell
+from agents.hints import hint
+from flows.sdk.states import StateType
 from runs.announce import RunChanged
 
 
@@ -18,7 +20,8 @@ def workspace_group(workspace_id: object) -> str:
 
 
 def publish(message: RunChanged) -> None:
-    """Send `message` to the run's page and to the lists of its workspace.
+    """Send `message` to the run's page, to the lists of its workspace and, if it asks for the end of a run
+    that is executed, to its agent.
 
     The channel name and the body are those of channels_redis' pub/sub layer, whose own `group_send`
     would open an event loop and a connection per call; a test holds us to a real consumer.
@@ -27,4 +30,6 @@ def publish(message: RunChanged) -> None:
     pipeline = doorbell.connection().pipeline(transaction=False)
     for group in (run_group(message.run_id), workspace_group(message.workspace_id)):
         pipeline.publish(f"{settings.CHANNEL_PREFIX}__group__{group}", body)
+    if message.state_type == StateType.CANCELLING:
+        hint(pipeline, message.run_id)
     pipeline.execute()

@@ -1,5 +1,7 @@
 """Cancelling a run that is running."""
 
+import time
+
 import pytest
 
 from flows.sdk.states import Cancelling
@@ -34,3 +36,25 @@ def test_a_flow_that_does_not_listen_is_killed_with_all_its_processes(stage: Sta
     assert run.state_type == "CANCELLED"
     assert run.state_message == "Killed: it did not stop when it was cancelled within 1 s."
     wait_until(lambda: not any(map(is_alive, processes)), what="horse and child are gone")
+
+
+def test_the_agent_hears_of_it_at_once(stage: Stage) -> None:
+    """Without the hint, it would look only at its next tick, half a second later on average."""
+    agent = stage.agent()
+    heard = []
+    for _ in range(5):
+        run = stage.create("hold")
+        stage.started(run)
+        asked = time.monotonic()
+        cancel(run)
+        stage.ended(run)
+        heard.append(time.monotonic() - asked)
+    assert sorted(heard)[2] < 0.3, (heard, agent.output)
+
+
+def test_it_is_cancelled_without_redis_too(stage: Stage) -> None:
+    stage.agent(REDIS_URL="redis://127.0.0.1:1/0")
+    run = stage.create("hold")
+    stage.started(run)
+    cancel(run)
+    assert stage.ended(run, timeout=5).state_type == "CANCELLED"

@@ -45,6 +45,6 @@ def test_the_page_says_who_is_there_and_what_they_do(superuser: Client) -> None:
 
     for text in ("draining", "stopped", "silent", "refused", "The database is newer than this agent."):
         assert text in page
-    assert f'href="/admin/runs/flowrun/{run.id}/change/"' in page or f"/admin/runs/flowrun/{run.id}/" in page
+    assert f"/admin/runs/flowrun/{run.id}/" in page
     for text in ("crunch", "nightly", "build-7", "1.2", "Python 3.13.1"):
         assert text in page
