@@ -14,9 +14,11 @@ from django.db.models import Max, Q
 from agents.models import Agent, ServiceStatus, WorkQueue
 from agents.registry import online_agents, spoken_name
 from agents.services.database import database_time
+from flows.models import Deployment
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL, StateType
 from runs.pausing import pause_of
+from runs.quarantine import is_in_quarantine
 from runs.session import DjangoSession
 
 SCHEDULER_BEHIND_AFTER = timedelta(seconds=20)
@@ -101,12 +103,21 @@ def _not_due_yet(run: FlowRun, now: datetime) -> Reason:
 
 def _pauses(run: FlowRun) -> Iterator[Reason]:
     deployment, queue = run.deployment, run.work_queue
-    if deployment and deployment.paused:
+    if deployment and is_in_quarantine(deployment):
+        yield _quarantine(deployment)
+    elif deployment and deployment.paused:
         yield _pause("deployment", deployment.name, deployment.id, deployment.updated)
     if queue and queue.paused:
         yield _pause("queue", queue.name, queue.id, queue.updated)
     if queue and queue.work_pool.paused:
         yield _pause("pool", queue.work_pool.name, queue.work_pool.id, queue.work_pool.updated)
+
+
+def _quarantine(deployment: Deployment) -> Reason:
+    text = f"Its deployment '{deployment.name}' is in quarantine: its last runs all crashed."
+    fix = "Look at how they ended, mend it, then lift the quarantine on the deployment's page."
+    link = _link("deployment", deployment.id)
+    return _reason("deployment_quarantined", text, link, since=deployment.quarantined, fix=fix)
 
 
 def _pause(what: str, name: str, id: UUID, since: datetime) -> Reason:

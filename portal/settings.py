@@ -156,6 +156,8 @@ PORTAL_EVENT_DAYS = int(os.environ.get("PORTAL_EVENT_DAYS", "30"))
 PORTAL_CANCEL_GRACE_SECONDS = float(os.environ.get("PORTAL_CANCEL_GRACE_SECONDS", "30"))
 # Agents that are asked to stop: seconds until they hand their run back to be run by another.
 AGENT_DRAIN_SECONDS = float(os.environ.get("AGENT_DRAIN_SECONDS", "30"))
+# A deployment is paused when this many of its runs in a row have crashed; 0: never.
+PORTAL_QUARANTINE_AFTER = int(os.environ.get("PORTAL_QUARANTINE_AFTER", "5"))
 # Agents import these once, so that no run waits for them: what every run needs, and what the user adds.
 AGENT_PRELOAD = [
     "flows.sdk.validation",

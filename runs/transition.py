@@ -16,6 +16,7 @@ from runs import announce
 from runs.acting import acting
 from runs.closing import close_open_parts
 from runs.pausing import continues, is_suspension, pause_columns, settle_pause
+from runs.quarantine import quarantine_if_poisoned
 from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Proposal
 from runs.session import Session, Transaction
 
@@ -98,6 +99,8 @@ def transition_in(
     if decision.then is not None:
         version = _store(tx, run, decision.then)
     last = decision.then or decision.store
+    if last.is_crashed() and run.has_deployment:
+        quarantine_if_poisoned(tx, run.id)
     _announce_on_commit(tx, run, last, version)
     return _verdict(decision, last)
 

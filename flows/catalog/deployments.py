@@ -72,12 +72,13 @@ def deploy(
     paused: bool | None = None,
     crash_retries: int | None = None,
     crash_retry_delay_seconds: float | None = None,
+    hand_back: bool | None = None,
 ) -> tuple[Deployment, bool]:
     """Create the deployment `flow_name/name`, or change it to what is given here.
 
-    Returns it and whether it was made now. `schedules` None leaves the schedules, and `paused` None
-    the switch, as they are; `crash_retries` None means as the flow says. What changes makes a version.
-    Raises ValidationError, field by field.
+    Returns it and whether it was made now. `schedules` None leaves the schedules, and `paused` or
+    `hand_back` None the switch, as they are; `crash_retries` None means as the flow says. What changes
+    makes a version. Raises ValidationError, field by field.
     """
     values = {
         "workspace": workspace,
@@ -92,8 +93,8 @@ def deploy(
         "crash_retries": crash_retries,
         "crash_retry_delay_seconds": crash_retry_delay_seconds,
     }
-    if paused is not None:
-        values["paused"] = paused
+    switches = {"paused": paused, "hand_back": hand_back}
+    values.update({name: switch for name, switch in switches.items() if switch is not None})
     _check(Deployment(name=name, **values), schedules or ())
     flow, _ = get_or_create_flow(workspace, flow_name)
     deployment, made = Deployment.objects.update_or_create(flow=flow, name=name, defaults=values)

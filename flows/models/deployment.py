@@ -1,5 +1,8 @@
 """Deployments: a flow made runnable from afar."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -51,6 +54,14 @@ class Deployment(ScopedModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["flow", "name"], name="deployment_name_in_flow")]
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
+        """As Django's; whoever switches the pause off ends a quarantine with it."""
+        if not self.paused:
+            self.quarantined = None
+            if update_fields is not None and "paused" in update_fields:
+                update_fields = {*update_fields, "quarantined"}
+        super().save(*args, update_fields=update_fields, **kwargs)
 
     def __str__(self) -> str:
         return f"{self.flow.name}/{self.name}"

@@ -3,13 +3,17 @@
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.admin import display
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 
 from flows.models import Deployment, Membership, Schedule
 from flows.sdk.states import Cancelling
@@ -23,6 +27,7 @@ from portal.admin.strips import bars, recent_runs
 from portal.pages.run_form import run_deployment
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
+from runs.quarantine import is_in_quarantine, lift_quarantine
 from runs.session import DjangoSession
 from runs.transition import transition
 
@@ -61,7 +66,7 @@ class DeploymentAdmin(ScopedAdmin):
     ordering = ("flow__name", "name")
     empty_text = "No deployments yet. Make one: python manage.py deploy flow.py:my_flow --name prod"
     inlines = (ScheduleInline,)
-    fields = ("work_queue", "paused", "description", "parameters", "tags")
+    fields = ("work_queue", "paused", "hand_back", "description", "parameters", "tags")
     deletable = True
 
     def get_urls(self) -> list[URLPattern]:
@@ -70,7 +75,12 @@ class DeploymentAdmin(ScopedAdmin):
             self.admin_site.admin_view(self.run_view),
             name="flows_deployment_run",
         )
-        return [run, *super().get_urls()]
+        lift = path(
+            "<uuid:deployment_id>/lift/",
+            self.admin_site.admin_view(require_POST(self.lift_view)),
+            name="flows_deployment_lift",
+        )
+        return [run, lift, *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeploymentList
@@ -78,6 +88,15 @@ class DeploymentAdmin(ScopedAdmin):
     def run_view(self, request: HttpRequest, deployment_id: UUID) -> HttpResponse:
         """The form that starts a run."""
         return run_deployment(request, deployment_id, self.admin_site)
+
+    def lift_view(self, request: HttpRequest, deployment_id: UUID) -> HttpResponse:
+        """The button that ends a quarantine. Operators and above."""
+        found = get_object_or_404(self.get_queryset(request), pk=deployment_id)
+        if not has_role(actor_of(request), Membership.Role.OPERATOR, found.workspace_id):
+            raise PermissionDenied("You need the role 'operator' in this workspace to lift a quarantine.")
+        if lift_quarantine(found.id):
+            messages.success(request, "Its runs start again. If the next one crashes too, it is held again.")
+        return redirect("admin:flows_deployment_change", found.pk)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -105,7 +124,8 @@ class DeploymentAdmin(ScopedAdmin):
 
     @display(description="state")
     def state(self, deployment: Deployment) -> SafeString:
-        return lamp(not deployment.paused, "active", "paused")
+        held = "quarantined" if is_in_quarantine(deployment) else "paused"
+        return lamp(not deployment.paused, "active", held)
 
     @display(description="last runs")
     def last_runs(self, deployment: Any) -> SafeString:
@@ -126,6 +146,7 @@ def _about(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     may_run = has_role(actor_of(request), Membership.Role.OPERATOR, deployment.workspace_id)
     return {
         "may_run": may_run,
+        "quarantined": is_in_quarantine(deployment),
         "runs": runs.order_by("-created")[:RUNS_SHOWN],
         "strip": bars(recent_runs([deployment.pk], count=40)[deployment.pk]),
     }

@@ -16,7 +16,7 @@ class DeploymentForm(AnyForm):
 
     class Meta:
         model = Deployment
-        fields = ("description", "work_queue", "parameters", "tags", "paused")
+        fields = ("description", "work_queue", "parameters", "tags", "paused", "hand_back")
         help_texts = {
             "parameters": "JSON. Defaults of its runs; those left out are the flow's own.",
             "tags": "Separated by commas.",

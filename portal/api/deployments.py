@@ -31,12 +31,13 @@ from portal.api.resource import Resource, Row, Rows, read
 from portal.api.schedules import ScheduleInput, schedule_as_json, spec_from
 from runs.create import NewRun, insert_runs
 from runs.models import FlowRun, TaskRun
+from runs.quarantine import lift_quarantine
 from runs.session import DjangoSession
 
 COLUMNS = (
     "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
     "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "version_number",
-    "paused", "crash_retries", "crash_retry_delay_seconds",
+    "paused", "quarantined", "hand_back", "crash_retries", "crash_retry_delay_seconds",
     "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
 )  # fmt: skip
 RENAMED = {
@@ -77,6 +78,7 @@ class DeploymentInput(serializers.Serializer[Any]):
     description = TextField(max_length=100_000)
     version = TextField(max_length=100)
     paused = serializers.BooleanField(required=False, allow_null=True)
+    hand_back = serializers.BooleanField(required=False, allow_null=True)
     crash_retries = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=1000)
     crash_retry_delay_seconds = serializers.FloatField(required=False, allow_null=True, min_value=0)
 
@@ -122,6 +124,7 @@ class Deployments(Resource):
         "create": Membership.Role.EDITOR,
         "create_flow_run": Membership.Role.OPERATOR,
         "rollback": Membership.Role.EDITOR,
+        "lift_quarantine": Membership.Role.OPERATOR,
     }
 
     def shape(self, rows: Rows) -> Rows:
@@ -187,6 +190,14 @@ class Deployments(Resource):
         return Response(self.as_json(deployment.id))
 
     @action(detail=True, methods=["post"])
+    def lift_quarantine(self, request: Request, pk: str) -> Response:
+        """Let the runs of a deployment start again whose last runs all crashed; 409 if nothing held it."""
+        found: Deployment = self.get_object()
+        if not lift_quarantine(found.id):
+            raise Conflict(detail="The deployment is not in quarantine.")
+        return Response(self.as_json(found.id))
+
+    @action(detail=True, methods=["post"])
     def create_flow_run(self, request: Request, pk: str) -> Response:
         """Make a run: 201; 200 with the earlier run if the idempotency key was seen before.
 
@@ -219,7 +230,7 @@ class Deployments(Resource):
 
 _PASSED_ON = (
     "name", "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "description",
-    "version", "paused", "crash_retries", "crash_retry_delay_seconds",
+    "version", "paused", "hand_back", "crash_retries", "crash_retry_delay_seconds",
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """`manage.py deploy`: make a flow runnable from afar."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,12 @@ class Command(BaseCommand):
             help="run again after a crash (default: as the flow says)",
         )
         parser.add_argument("--crash-retry-delay", type=float, metavar="SECONDS", help="wait before each")
+        parser.add_argument(
+            "--hand-back",
+            action=BooleanOptionalAction,
+            help="whether an agent that stops may give a run that has begun to another agent, which begins "
+            "it again (default: yes)",
+        )
         parser.add_argument(
             "--bundle", action="store_true", help="store the folder's code, so that any agent runs exactly it"
         )
@@ -115,6 +121,7 @@ def payload(options: dict[str, Any]) -> dict[str, Any]:
         "version": flow.version,
         "crash_retries": options["crash_retries"],
         "crash_retry_delay_seconds": options["crash_retry_delay"],
+        "hand_back": options["hand_back"],
     }
 
 

@@ -199,3 +199,9 @@ def test_an_unknown_deployment_is_a_404_in_json(viewer: Caller, path: str) -> No
 
     assert answer.status_code == 404
     assert answer.json()["detail"]
+
+
+def test_whether_an_agent_may_hand_its_runs_back_stays_as_it_was_set(editor: Caller) -> None:
+    assert editor.post("/api/deployments/", body()).json()["hand_back"] is True
+    assert editor.post("/api/deployments/", body(hand_back=False)).json()["hand_back"] is False
+    assert editor.post("/api/deployments/", body()).json()["hand_back"] is False
