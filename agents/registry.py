@@ -134,6 +134,20 @@ def beat(session: Session, agent: Identity, draining: bool = False) -> None:
         transaction.execute(_BEAT, [*itself, list(agent.queue_ids), draining])
 
 
+_REFUSE = """
+INSERT INTO agents_agent
+    (id, name, hostname, pid, version, python, queues, started, last_seen, stopped, capacity, refused)
+VALUES (%s, %s, %s, %s, %s, %s, %s::uuid[], now(), now(), now(), 1, %s)
+"""
+
+
+def refuse(session: Session, agent: Identity, because: str) -> None:
+    """Let people see that an agent wanted to serve, and why it may not."""
+    itself = [agent.id, agent.name, agent.hostname, agent.pid, agent.version, agent.python]
+    with session.transaction() as transaction:
+        transaction.execute(_REFUSE, [*itself, list(agent.queue_ids), because])
+
+
 def sign_off(session: Session, agent: Identity) -> None:
     """Say that the agent stopped of its own will."""
     with session.transaction() as transaction:

@@ -29,6 +29,7 @@ from agents import doorbell, horse, registry
 from agents.claim import Claimed, claim, release
 from agents.hints import Hints
 from agents.offspring import adopt_orphans
+from agents.recycling import Recycling, allow_signals, hold_signals
 from agents.supervision import HANDED_BACK, Order, Supervision
 from flows.sdk.states import Crashed
 from runs import announce
@@ -60,6 +61,7 @@ class AgentWorker(Worker):
         identity: registry.Identity,
         conninfo: dict[str, Any],
         drain_seconds: float,
+        recycling: Recycling,
     ) -> None:
         """`queue_names` are ring lists; `conninfo` are psycopg parameters of the database.
 
@@ -69,6 +71,8 @@ class AgentWorker(Worker):
         self._force_stop = False
         self._stop_asked_at = 0.0
         self._drain_seconds = drain_seconds
+        self._recycling = recycling
+        self._runs = 0
         self._claim_in_doubt = True
         self._database_wait = 0.0
         self._beat_at = self._presence_at = 0.0
@@ -89,28 +93,40 @@ class AgentWorker(Worker):
 
     # The loop
 
-    def serve(self, burst: bool = False) -> None:
-        """Serve the queues until a signal comes; with `burst`, until there is nothing to do."""
+    def serve(self, burst: bool = False) -> bool:
+        """Serve the queues until a signal comes; with `burst`, until there is nothing to do.
+
+        Returns whether it wants to be started again. Signals are then held: one that comes now counts.
+        """
         signal.signal(signal.SIGINT, self.request_stop)
         signal.signal(signal.SIGTERM, self.request_stop)
+        allow_signals()
         self.birth_date = now()
         self.beat()
         self._forget_dead_workers()
         adopt_orphans()
         logger.info("Agent %s serves %s", self.name, ", ".join(self.queue_names()))
+        because = ""
         try:
             with acting_as(lambda: self._identity.as_actor()):
-                self._loop(burst)
+                because = self._loop(burst)
         except StopRequested:
             pass
         finally:
             self._leave()
+        hold_signals()
+        return bool(because) and not self._stop_requested
 
-    def _loop(self, burst: bool) -> None:
+    def _loop(self, burst: bool) -> str:
+        """Why the agent has to start again, if that is why the loop ended."""
         while not self._stop_requested:
             self.beat()
             if not self._step(blocking=not burst) and burst:
                 break
+            if because := self._recycling.reason(self._runs):
+                logger.info("Agent %s starts again: %s", self.name, because)
+                return because
+        return ""
 
     def _step(self, blocking: bool) -> bool:
         """Do one thing, if there is one to do; False if there was none."""
@@ -187,6 +203,7 @@ class AgentWorker(Worker):
             announce.RunChanged(run.id, claimed.workspace_id, claimed.version, "PENDING", "Pending")
         )
         supervision.run(self.beat, self._order)
+        self._runs += 1
         self._state = WorkerStatus.IDLE
 
     def _start(self, claimed: Claimed) -> Supervision:

@@ -12,7 +12,7 @@ import environ
 from flows.sdk.signing import result_secrets
 from flows.sdk.storage import default_folder
 from portal.ops.logs import LOGGING as LOGGING
-from portal.ops.stack import Stack, find_stack, is_debug
+from portal.ops.stack import Stack, StackError, find_stack, is_debug
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 STACK = find_stack()
@@ -148,16 +148,32 @@ REST_FRAMEWORK: dict[str, Any] = {
 PORTAL_RESULT_KEYS = result_secrets(SECRET_KEY)
 PORTAL_RESULT_STORAGE = default_folder()
 
+
+def _number(name: str, default: float) -> float:
+    """A number of the environment, from 0 on. Raises StackError."""
+    text = os.environ.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise StackError(f"{name} must be a number from 0 on, and is {text!r}.")
+    return value
+
+
 # Days for which log lines and events are kept; 0: for ever. Runs are kept as their workspace's policies say.
-PORTAL_LOG_DAYS = int(os.environ.get("PORTAL_LOG_DAYS", "90"))
-PORTAL_EVENT_DAYS = int(os.environ.get("PORTAL_EVENT_DAYS", "30"))
+PORTAL_LOG_DAYS = int(_number("PORTAL_LOG_DAYS", 90))
+PORTAL_EVENT_DAYS = int(_number("PORTAL_EVENT_DAYS", 30))
 
 # Agents: seconds between SIGTERM and SIGKILL of a cancelled run.
-PORTAL_CANCEL_GRACE_SECONDS = float(os.environ.get("PORTAL_CANCEL_GRACE_SECONDS", "30"))
+PORTAL_CANCEL_GRACE_SECONDS = _number("PORTAL_CANCEL_GRACE_SECONDS", 30)
 # Agents that are asked to stop: seconds until they hand their run back to be run by another.
-AGENT_DRAIN_SECONDS = float(os.environ.get("AGENT_DRAIN_SECONDS", "30"))
+AGENT_DRAIN_SECONDS = _number("AGENT_DRAIN_SECONDS", 30)
+# Agents start again between two runs when they are larger than so many MiB, or after so many runs; 0: never.
+AGENT_MAX_MEMORY_MIB = int(_number("AGENT_MAX_MEMORY_MIB", 0))
+AGENT_MAX_RUNS = int(_number("AGENT_MAX_RUNS", 0))
 # A deployment is paused when this many of its runs in a row have crashed; 0: never.
-PORTAL_QUARANTINE_AFTER = int(os.environ.get("PORTAL_QUARANTINE_AFTER", "5"))
+PORTAL_QUARANTINE_AFTER = int(_number("PORTAL_QUARANTINE_AFTER", 5))
 # Agents import these once, so that no run waits for them: what every run needs, and what the user adds.
 AGENT_PRELOAD = [
     "flows.sdk.validation",

@@ -8,7 +8,7 @@ import logging
 from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone
+from django.db import transaction
 
 from flows.models import Deployment
 from runs.session import Transaction
@@ -46,7 +46,12 @@ def is_in_quarantine(deployment: Deployment) -> bool:
     return deployment.paused and deployment.quarantined is not None
 
 
+@transaction.atomic
 def lift_quarantine(deployment_id: UUID) -> bool:
     """Let the runs of a deployment start again; False if it was not in quarantine."""
-    held = Deployment.objects.filter(id=deployment_id, paused=True, quarantined__isnull=False)
-    return bool(held.update(paused=False, quarantined=None, updated=timezone.now()))
+    deployment = Deployment.objects.select_for_update().get(id=deployment_id)
+    if not is_in_quarantine(deployment):
+        return False
+    deployment.paused = False
+    deployment.save(update_fields=["paused", "updated"])
+    return True

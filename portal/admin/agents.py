@@ -1,7 +1,6 @@
 """Agents and service loops: facts that they report themselves, so nothing can be changed here."""
 
 from collections import defaultdict
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin import display
@@ -13,14 +12,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
+from agents.health import is_silent
 from agents.models import Agent, ServiceStatus, WorkQueue
 from agents.registry import OFFLINE_AFTER, spoken_name
 from portal.access.actors import actor_of
 from portal.admin.looks import NOTHING, when
 from portal.admin.scoped import ScopedAdmin
 from runs.models import FlowRun
-
-SILENT_AFTER = timedelta(seconds=20)  # beyond the loop's own period
 
 
 def visible_agents(request: HttpRequest) -> QuerySet[Agent]:
@@ -49,8 +47,7 @@ def agent_lamp(agent: Agent) -> SafeString:
 
 def service_lamp(service: ServiceStatus) -> SafeString:
     """Whether a loop works, fails, or has not been heard of for too long."""
-    silent_after = SILENT_AFTER + timedelta(seconds=service.every)
-    if service.last_success is None or now() - service.last_success > silent_after:
+    if service.last_success is None or is_silent(service, now()):
         return lamp(False, "", "silent")
     failing = service.last_error_time is not None and service.last_error_time > service.last_success
     return lamp(not failing, "working", "failing")

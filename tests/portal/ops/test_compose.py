@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import signal
+import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -190,3 +192,23 @@ def test_the_image_has_every_package() -> None:
     packages = {p.parent.name for p in Path(PROJECT).glob("*/__init__.py")} - {"tests"}
 
     assert packages <= copied
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["scheduler", "agent"])
+def test_the_other_processes_are_healthy_while_they_work(services: Services, name: str) -> None:
+    python, manage, *check = services.definition[name]["healthcheck"]["test"][1:]
+    assert (python, manage) == ("python", "/app/manage.py")
+
+    def asked() -> "subprocess.CompletedProcess[str]":
+        return services.stack.run(*check, env=services.environment(name))
+
+    assert asked().returncode == 1
+    process = services.start(name)
+    wait_until(lambda: asked().returncode == 0, 30, what="it is healthy")
+    process.signal(signal.SIGTERM)
+    process.wait()
+    if name == "agent":  # a scheduler's silence is noticed after 20 s, as is that of an agent that was killed
+        stopped = asked()
+        assert stopped.returncode == 1
+        assert "has stopped." in stopped.stderr
