@@ -56,6 +56,8 @@ def _run(arguments: list[str], found: stack.Stack | None) -> None:
 
     try:
         execute_from_command_line(arguments)
+    except stack.StackError as error:  # of the settings
+        sys.exit(str(error))
     except OperationalError as error:
         if found is None or "--traceback" in arguments or _database_answers():
             raise

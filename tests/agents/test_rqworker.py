@@ -27,6 +27,8 @@ def test_burst_does_what_there_is_and_ends(stage: Stage) -> None:
     ("arguments", "environment", "complaint"),
     [
         (["acme/etl/nightly"], {}, "Queue 'acme/etl/nightly': there is no workspace 'acme'."),
+        ([], {}, "Name the queues to serve, for example: manage.py rqworker default"),
+        (["default"], {"AGENT_DRAIN_SECONDS": "soon"}, "AGENT_DRAIN_SECONDS must be a number from 0 on"),
         (["default"], {"AGENT_PRELOAD": "no_such_module"}, "AGENT_PRELOAD: cannot import 'no_such_module'"),
     ],
 )
