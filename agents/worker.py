@@ -41,7 +41,7 @@ from runs.transition import transition
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 4.0
-PRESENCE_SECONDS = 10.0
+PRESENCE_SECONDS = 5.0
 REDIS_AWAY_SECONDS = 2.0
 LONGEST_DATABASE_WAIT = 5.0
 # How long a PostgreSQL that hangs may keep a tick waiting, in which a run is cancelled or handed back.

@@ -25,7 +25,7 @@ WHERE this.id = %s AND d.id = this.deployment_id AND NOT d.paused
       WHERE r.deployment_id = d.id AND r.end_time IS NOT NULL
       ORDER BY r.created DESC LIMIT %s
   ) last)
-RETURNING d.name
+RETURNING (SELECT f.name FROM flows_flow f WHERE f.id = d.flow_id) || '/' || d.name
 """
 
 

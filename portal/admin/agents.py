@@ -118,9 +118,7 @@ class AgentAdmin(Facts):
 
     @display(description="version")
     def versions(self, agent: Agent) -> SafeString:
-        return format_html(
-            '{} <span class="quiet">Python {}</span>', agent.version or NOTHING, agent.python or NOTHING
-        )
+        return format_html('{} <span class="quiet">Python {}</span>', agent.version, agent.python or NOTHING)
 
     @display(description="started")
     def since(self, agent: Agent) -> SafeString:
