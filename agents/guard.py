@@ -16,9 +16,9 @@ _PR_SET_PDEATHSIG = 1
 _GUARD = """
 trap "" TERM INT HUP QUIT
 read _
-for environment in /proc/[0-9]*/environ; do
+for environment in $(grep -lsF "$0" /proc/[0-9]*/environ); do
     process=${environment#/proc/}
-    grep -qsF "$0" "$environment" && kill -KILL "${process%/environ}"
+    kill -KILL "${process%/environ}"
 done
 kill -KILL 0
 """

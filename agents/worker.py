@@ -102,6 +102,7 @@ class AgentWorker(Worker):
         signal.signal(signal.SIGTERM, self.request_stop)
         allow_signals()
         self.birth_date = now()
+        self._state = WorkerStatus.IDLE
         self.beat()
         self._forget_dead_workers()
         adopt_orphans()
