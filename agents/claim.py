@@ -28,8 +28,8 @@ class Claimed:
     path: str
 
 
-# A suspended run is taken from a process that does not know of it; one that does ends by itself.
-TAKEN = frozenset({"CRASHED", "SCHEDULED", "PAUSED"})
+# A suspended or killed run is taken from a process that does not know of it; one that does ends by itself.
+TAKEN = frozenset({"CANCELLED", "CRASHED", "SCHEDULED", "PAUSED"})
 
 
 class Lease(Enum):
@@ -39,7 +39,7 @@ class Lease(Enum):
     CANCELLING = "cancelling"  # held, and somebody asked for the end
     OVERDUE = "overdue"  # held, and its flow's timeout has passed
     OVER = "over"  # this attempt reported its end
-    LOST = "lost"  # the run is not its any more: crashed by the reaper, rescheduled, suspended, claimed again
+    LOST = "lost"  # the run is not its any more: crashed by the reaper, killed, suspended, claimed again
 
 
 def claimable(now: str) -> str:

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from agents.waiting import waiting_on
 from flows.models import Membership
 from flows.sdk.recorder import Status, Verdict
-from flows.sdk.states import Cancelling, State, StateType
+from flows.sdk.states import State, StateType
 from portal.access.actors import actor_of
 from portal.api.errors import Conflict
 from portal.api.fields import ObjectField, TextField, state_of
@@ -22,6 +22,7 @@ from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInF
 from portal.api.reports import Reported
 from portal.api.resource import Row, Rows, read
 from portal.api.run_inputs import RunInputActions
+from runs.cancel import cancel
 from runs.models import FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL
 from runs.models.flow_run import StateType as StateChoices
@@ -92,6 +93,12 @@ class ResumeInput(serializers.Serializer[Any]):
     run_input = ObjectField(required=False, allow_null=True)
 
 
+class CancelInput(serializers.Serializer[Any]):
+    """The body of cancel: with `force` the process gets no time to clean up."""
+
+    force = serializers.BooleanField(required=False, allow_null=True)
+
+
 class SuspendInput(serializers.Serializer[Any]):
     """The body of suspend: `timeout` is in seconds; without one the run waits for ever."""
 
@@ -135,10 +142,11 @@ class FlowRuns(RunInputActions, Reported):
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Ask the run to stop. What never started is cancelled at once; 409 if it is over already."""
+        """Ask the run to stop, or end it at once with `force`. What never started is cancelled at once;
+        409 if it is over already."""
         run: FlowRun = self.get_object()
-        message = f"Cancelled by {request.user.get_username()}."
-        verdict = transition(DjangoSession(), run.id, Cancelling(message=message))
+        force = read(CancelInput, request).get("force", False)
+        verdict = cancel(DjangoSession(), run.id, request.user.get_username(), force)
         state = verdict.state
         if state is None:
             raise Http404

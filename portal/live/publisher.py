@@ -8,6 +8,8 @@ from agents.hints import hint
 from flows.sdk.states import StateType
 from runs.announce import RunChanged
 
+ENDING = frozenset({StateType.CANCELLING, StateType.CANCELLED})
+
 
 def run_group(run_id: object) -> str:
     """The group of the pages that show this run."""
@@ -30,6 +32,6 @@ def publish(message: RunChanged) -> None:
     pipeline = doorbell.connection().pipeline(transaction=False)
     for group in (run_group(message.run_id), workspace_group(message.workspace_id)):
         pipeline.publish(f"{settings.CHANNEL_PREFIX}__group__{group}", body)
-    if message.state_type == StateType.CANCELLING:
+    if message.state_type in ENDING:
         hint(pipeline, message.run_id)
     pipeline.execute()

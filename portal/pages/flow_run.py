@@ -14,16 +14,15 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_GET, require_POST
 
 from flows.models import Membership
-from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
 from portal.pages.pausing import answer_form, resume_with, suspend
 from portal.pages.run_changes import BadCursorError, Cursors, changes_of, log_lines_as_text
 from portal.pages.run_view import RunView
+from runs.cancel import cancel
 from runs.create import create_flow_run
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL
 from runs.session import DjangoSession
-from runs.transition import transition
 
 PAGE = "admin:runs_flowrun_change"
 FRAGMENTS = ("header", "actions", "notices", "answer", "facts", "artifacts", "history")
@@ -82,10 +81,9 @@ def _logs(request: HttpRequest, run_id: UUID, site: AdminSite) -> StreamingHttpR
 
 
 def _cancel(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
-    """Ask the run to stop; what has no process is cancelled at once."""
+    """Ask the run to stop, or end it at once with `force`; what has no process is cancelled at once."""
     run = _operable(request, run_id)
-    message = f"Cancelled by {actor_of(request).name}."
-    verdict = transition(DjangoSession(), run.id, Cancelling(message=message))
+    verdict = cancel(DjangoSession(), run.id, actor_of(request).name, force="force" in request.POST)
     if run.state_type in TERMINAL or verdict.state is None:
         messages.warning(request, f"{run.name} is over already: there was nothing to cancel.")
     return redirect(PAGE, run.id)

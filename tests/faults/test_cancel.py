@@ -4,18 +4,17 @@ import time
 
 import pytest
 
-from flows.sdk.states import Cancelling
+from runs.cancel import cancel as ask_to_stop
 from runs.models import FlowRun
 from runs.session import DjangoSession
-from runs.transition import transition
 from tests.faults.conftest import Stage, is_alive
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.processes
 
 
-def cancel(run: FlowRun) -> None:
-    transition(DjangoSession(), run.id, Cancelling())
+def cancel(run: FlowRun, force: bool = False) -> None:
+    ask_to_stop(DjangoSession(), run.id, "somebody", force)
 
 
 def test_a_running_flow_is_asked_to_stop(stage: Stage) -> None:
@@ -58,3 +57,15 @@ def test_it_is_cancelled_without_redis_too(stage: Stage) -> None:
     stage.started(run)
     cancel(run)
     assert stage.ended(run, timeout=5).state_type == "CANCELLED"
+
+
+def test_force_gives_no_time_to_clean_up(stage: Stage) -> None:
+    stage.agent()
+    run = stage.create("stubborn")
+    processes = [stage.started(run), stage.child()]
+    cancel(run)
+    cancel(run, force=True)
+    run.refresh_from_db()
+    assert (run.state_type, run.state_message) == ("CANCELLED", "Killed by somebody.")
+    wait_until(lambda: not any(map(is_alive, processes)), timeout=2, what="horse and child are gone")
+    assert stage.ended(stage.create("quick")).state_type == "COMPLETED"

@@ -13,6 +13,7 @@ from flows.sdk.states import Completed, Failed, Pending, Running
 from runs.models import FlowRun
 from runs.session import DjangoSession
 from runs.transition import transition
+from tests.factories import lease
 from tests.plans import plan_without_sorting
 from tests.portal.fixtures import Caller
 
@@ -192,6 +193,14 @@ def test_cancel_before_the_start(operator: Caller, new_run: NewRun) -> None:
     assert answer.json()["state"]["type"] == "CANCELLED"
     run.refresh_from_db()
     assert run.state_type == "CANCELLED"
+
+
+def test_cancel_with_force_asks_nobody(operator: Caller, new_run: NewRun) -> None:
+    run = lease(new_run())
+    answer = operator.post(f"/api/flow_runs/{run.id}/cancel", {"force": True})
+    assert answer.status_code == 200
+    assert answer.json()["state"]["type"] == "CANCELLED"
+    assert operator.post(f"/api/flow_runs/{run.id}/cancel", {"force": True}).status_code == 409
 
 
 def test_cancelling_a_finished_run_is_a_conflict(operator: Caller, new_run: NewRun) -> None:

@@ -19,6 +19,7 @@ from portal.pages import run_changes
 from runs.models import Artifact, FlowRun, Log, TaskRun
 from runs.session import DjangoSession
 from runs.transition import transition
+from tests.factories import lease
 
 pytestmark = pytest.mark.django_db
 NewRun = Callable[..., FlowRun]
@@ -237,6 +238,18 @@ def test_cancel_stops_what_has_not_started(operator_client: Client, run: FlowRun
     run.refresh_from_db()
     assert answer["Location"] == url(run)
     assert (run.state_type, run.state_message) == ("CANCELLED", "Cancelled by operator-of-default.")
+
+
+def test_what_is_being_cancelled_can_be_killed(operator_client: Client, run: FlowRun) -> None:
+    lease(run)
+    assert "Kill</button>" not in operator_client.get(url(run)).content.decode()
+    operator_client.post(url(run, "cancel"))
+    assert "Kill</button>" in operator_client.get(url(run)).content.decode()
+
+    operator_client.post(url(run, "cancel"), {"force": "1"})
+
+    run.refresh_from_db()
+    assert (run.state_type, run.state_message) == ("CANCELLED", "Killed by operator-of-default.")
 
 
 def test_cancelling_what_is_over_says_so(operator_client: Client, run: FlowRun) -> None:
