@@ -85,7 +85,7 @@ class Supervision:
         self._grace = grace_seconds
         self._hints = hints
         self._pidfd = os.pidfd_open(horse)
-        self._known = children() - {horse}
+        self._known = children() - {horse}  # one run at a time: children that come later are its own
         self._guard = Guard(horse, mark_of(claimed))
         self._renew_at = time.monotonic() + RENEW_SECONDS
         self._kill_at: float | None = None

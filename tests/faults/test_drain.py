@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from agents import doorbell
 from agents.models import Agent
-from agents.registry import online_agents, resolve
+from agents.recycling import Recycling
+from agents.registry import Identity, online_agents, resolve
+from agents.worker import AgentWorker
 from flows.models import Deployment
 from runs.create import create_flow_run
 from runs.models import FlowRun, TaskRun
 from runs.resume import resume
-from runs.session import DjangoSession
+from runs.session import DjangoSession, conninfo_of_django
 from tests.factories import make_deployment
 from tests.faults.conftest import Stage, is_alive
 from tests.processes import Child, wait_until
@@ -156,6 +159,20 @@ def test_a_paused_run_still_waits_for_its_answer(stage: Stage) -> None:
     assert stage.ended(run).state_type == "COMPLETED"
     assert events(stage) == ["answered"]
     assert run.run_count == 1
+
+
+def test_what_was_claimed_when_the_signal_came_goes_back_at_once(stage: Stage) -> None:
+    run = create_flow_run(deployed("in_halves"), parameters={"folder": str(stage.folder)})
+    queue = resolve("default")
+    identity = Identity(name="mole", queue_ids=(queue.id,))
+    lists = [doorbell.rq_queue(queue.id).name]
+    worker = AgentWorker(lists, identity, conninfo_of_django(), 30, Recycling())
+
+    worker.request_stop(signal.SIGTERM, None)
+
+    assert worker.take_one()
+    run.refresh_from_db()
+    assert (run.state_type, run.state_message, run.attempt) == ("SCHEDULED", HANDED_BACK, 1)
 
 
 def test_a_draining_agent_says_so_and_gets_no_more_rings(stage: Stage) -> None:
