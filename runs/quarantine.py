@@ -5,12 +5,16 @@ lifts the quarantine lets runs start again, and if the next one crashes too, it 
 """
 
 import logging
+from datetime import UTC, datetime
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 from django.db import transaction
 
 from flows.models import Deployment
+from flows.sdk.ids import uuid7
+from runs.events import INSERT as INSERT_EVENTS
 from runs.session import Transaction
 
 logger = logging.getLogger(__name__)
@@ -25,7 +29,7 @@ WHERE this.id = %s AND d.id = this.deployment_id AND NOT d.paused
       WHERE r.deployment_id = d.id AND r.end_time IS NOT NULL
       ORDER BY r.created DESC LIMIT %s
   ) last)
-RETURNING (SELECT f.name FROM flows_flow f WHERE f.id = d.flow_id) || '/' || d.name
+RETURNING d.id, d.workspace_id, (SELECT f.name FROM flows_flow f WHERE f.id = d.flow_id) || '/' || d.name
 """
 
 
@@ -37,8 +41,25 @@ def quarantine_if_poisoned(tx: Transaction, run_id: UUID) -> None:
     after = settings.PORTAL_QUARANTINE_AFTER
     if after <= 0:
         return
-    for (name,) in tx.execute(QUARANTINE, [run_id, after, after]):
+    for id, workspace_id, name in tx.execute(QUARANTINE, [run_id, after, after]):
         logger.warning("Deployment %s is in quarantine: its last %d runs all crashed", name, after)
+        tx.execute(INSERT_EVENTS, [workspace_id, _event(id, name, run_id, after)])
+
+
+def _event(deployment_id: UUID, name: str, run_id: UUID, crashes: int) -> str:
+    """What automations can react to, as JSON."""
+    resource = {"prefect.resource.id": f"prefect.deployment.{deployment_id}", "prefect.resource.name": name}
+    cause = {"prefect.resource.id": f"prefect.flow-run.{run_id}", "prefect.resource.role": "flow-run"}
+    event = {
+        "id": uuid7(),
+        "occurred": datetime.now(UTC),
+        "event": "portal.deployment.quarantined",
+        "resource": resource,
+        "related": [cause],
+        "payload": {"crashes": crashes},
+        "follows": None,
+    }
+    return orjson.dumps([event]).decode()
 
 
 def is_in_quarantine(deployment: Deployment) -> bool:

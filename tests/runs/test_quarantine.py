@@ -6,6 +6,7 @@ from pytest_django import Settings
 from agents.waiting import waiting_on
 from flows.models import Deployment
 from flows.sdk.states import Completed, Crashed, Failed, State
+from runs.models import Event
 from runs.quarantine import is_in_quarantine, lift_quarantine
 from runs.session import DjangoSession
 from runs.transition import transition
@@ -28,6 +29,8 @@ def test_five_crashes_in_a_row_are_too_many() -> None:
     assert not is_in_quarantine(end(poisoned, *[Crashed()] * 4))
     assert is_in_quarantine(end(poisoned, Crashed()))
     assert poisoned.paused
+    told = Event.objects.get(event="portal.deployment.quarantined")
+    assert told.resource["prefect.resource.name"] == "etl/prod"
 
 
 @pytest.mark.parametrize("other", [Completed(), Failed()])
