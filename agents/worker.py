@@ -25,7 +25,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import as_text, now
 from rq.worker import WorkerStatus
 
-from agents import doorbell, horse, registry
+from agents import doorbell, errands, horse, registry
 from agents.claim import Claimed, claim, release
 from agents.supervision import Supervision
 from flows.sdk.states import Crashed
@@ -116,7 +116,12 @@ class AgentWorker(Worker):
         if self._claim_in_doubt:
             registry.beat(self._session, self._identity)
             release(self._session, self._identity.id)
+            errands.release_claims(self._session, self._identity.id)
             self._claim_in_doubt = False
+        stint = errands.claim_stint(self._session, self._identity, self._identity.queue_ids)
+        if stint is not None:
+            self._do_errands(stint)
+            return True
         claimed = claim(self._session, self._identity.id, self._identity.queue_ids)
         if claimed is None:
             return False
@@ -167,6 +172,14 @@ class AgentWorker(Worker):
         announce.publish(
             announce.RunChanged(run.id, claimed.workspace_id, claimed.version, "PENDING", "Pending")
         )
+        supervision.run(every_tick=self.beat, stopping=lambda: self._force_stop)
+        self._state = WorkerStatus.IDLE
+
+    def _do_errands(self, stint: errands.Stint) -> None:
+        """See a horse that helps a running flow to its end."""
+        logger.info("Errands of flow run %s, beginning with %s", stint.first.flow_run_id, stint.first.name)
+        self._state = WorkerStatus.BUSY
+        supervision = errands.start(stint, self._conninfo, self._session)
         supervision.run(every_tick=self.beat, stopping=lambda: self._force_stop)
         self._state = WorkerStatus.IDLE
 

@@ -203,6 +203,11 @@ def carried_out(packed: bytes, line: Line | None = None) -> bytes:
         return _packed_outcome(Outcome(error=error, traceback=text, reports=notes.taken))
 
 
+def failed_at(why: str) -> bytes:
+    """The packed outcome of an errand that was done, but whose result cannot be sent back. TypeError."""
+    return _packed_outcome(Outcome(error=TypeError(why)))
+
+
 def _packed_outcome(outcome: Outcome) -> bytes:
     import cloudpickle
 
