@@ -132,6 +132,14 @@ FROM answered WHERE flow_run_id IS NOT NULL
 
 HELD = "SELECT id FROM runs_errand WHERE holder = %s AND ended IS NULL"
 
+# The attempt that put them has lost its run, and could not withdraw them.
+REMOVE_ORPHANS = """
+DELETE FROM runs_errand e
+WHERE e.flow_run_id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM runs_flowrun r
+    WHERE r.id = e.flow_run_id AND r.attempt = e.attempt AND r.lease_expires IS NOT NULL)
+"""
+
 # A claim whose connection broke before the answer came: the agent never learnt of it.
 _FREE = "holder = NULL, agent_id = NULL, worker = '', claimed = NULL, lease_expires = NULL"
 RELEASE = f"UPDATE runs_errand SET {_FREE} WHERE agent_id = %s AND holder IS NOT NULL AND ended IS NULL"
@@ -301,6 +309,11 @@ def release(tx: Transaction, agent_id: UUID) -> None:
 def give_back(tx: Transaction, holder_id: UUID) -> None:
     """Let others have what this holder claimed, but never learnt of."""
     tx.execute(GIVE_BACK, [holder_id])
+
+
+def remove_orphans(tx: Transaction) -> None:
+    """Remove the errands of attempts that have lost their run."""
+    tx.execute(REMOVE_ORPHANS)
 
 
 def _claimed(rows: Sequence[Row]) -> Claimed | None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.models import Deployment
+from flows.models import Deployment, Workspace
+from flows.scoping import Actor
 from flows.sdk.states import Cancelling
-from runs.models import Artifact, Errand, FlowRun, Log
+from runs.models import Artifact, Errand, FlowRun, Log, TaskRun
 from runs.session import DjangoSession
 from runs.transition import transition
 from tests.factories import make_deployment
@@ -55,3 +56,86 @@ def test_tasks_run_in_other_agents_and_report_to_their_flow(stage: AgentsStage) 
 def test_without_a_free_agent_the_flow_helps_itself(stage: AgentsStage) -> None:
     stage.agent()
     completed(stage, "alone")
+
+
+def test_tasks_of_a_killed_agent_are_tried_again_elsewhere(stage: AgentsStage) -> None:
+    agents = [stage.agent() for _ in range(3)]
+    run = stage.create("surviving")
+    pid = stage.held(1)
+    next(agent for agent in agents if agent.pid == parent_of(pid)).kill()
+    assert not_alive_soon(pid)
+    assert stage.ended(run, timeout=30).state_type == "COMPLETED"
+    tried_again = run.task_runs.get(dynamic_key="1")
+    assert tried_again.run_count == 2
+    assert "stopped responding" in tried_again.states.get(name="AwaitingRetry").message
+
+
+def test_cancelling_a_flow_ends_its_tasks_everywhere(stage: AgentsStage) -> None:
+    for _ in range(3):
+        stage.agent()
+    run = stage.create("holding")
+    pids = [stage.held(1), stage.held(2)]
+    transition(DjangoSession(), run.id, Cancelling())
+    assert stage.ended(run).state_type == "CANCELLED"
+    wait_until(lambda: not any(map(is_alive, pids)), timeout=5, what="both processes end")
+    assert set(run.task_runs.values_list("state_type", flat=True)) == {"CANCELLED"}
+    assert not Errand.objects.exists()
+
+
+def test_tasks_end_with_the_agent_of_their_flow(stage: AgentsStage) -> None:
+    agents = [stage.agent() for _ in range(3)]
+    run = stage.create("holding")
+    pids = [stage.held(1), stage.held(2)]
+    helpers = {parent_of(pid) for pid in pids}
+    next(agent for agent in agents if agent.pid not in helpers).kill()
+    stage.stack.start("scheduler")
+    assert stage.ended(run, timeout=30).state_type == "CRASHED"
+    wait_until(lambda: not any(map(is_alive, pids)), timeout=5, what="both processes end")
+    wait_until(lambda: not Errand.objects.exists(), what="their rows are removed")
+
+
+def test_what_goes_wrong_in_an_agent_is_told(stage: AgentsStage) -> None:
+    stage.agent()
+    helper = stage.agent()
+    completed(stage, "failing")
+    ends = dict(line.split(": ", 1) for line in (stage.folder / "ends").read_text().splitlines())
+    assert ends["died"].startswith("Crashed: The process of the task run died: exit code 0")
+    assert ends["dawdled"] == "TimedOut: Task run exceeded timeout of 0.5 second(s)"
+    assert "at most 16 MiB can be sent" in ends["swollen"]
+    assert not_alive_soon(stage.held(0))
+    assert helper.is_alive
+
+
+def test_an_altered_call_is_not_opened(stage: AgentsStage) -> None:
+    stage.agent()
+    run = stage.create("holding")
+    wait_until(lambda: Errand.objects.count() == 2, what="the flow hands in its errands")
+    first, second = Errand.objects.order_by("id")
+    Errand.objects.filter(id=first.id).update(payload=second.payload)  # signed, but as another errand
+    helper = stage.agent()
+    helper.wait_for("was altered")
+    assert stage.held(2)
+    helper.stop()
+    refused = run.task_runs.get(dynamic_key="0")
+    wait_until(lambda: run.task_runs.filter(id=refused.id, state_type="CRASHED").exists())
+    assert helper.output.count("was altered") == 1
+    assert not (stage.folder / "held-1").exists()
+
+
+def test_strangers_see_no_errands(stage: AgentsStage) -> None:
+    stage.agent()
+    stage.create("holding")
+    wait_until(Errand.objects.exists, what="the flow hands in its errands")
+    stranger = Actor(user_id=1, workspace_id=Workspace.objects.create(name="elsewhere").id)
+    assert not Errand.objects.for_actor(stranger).exists()
+    assert not TaskRun.objects.for_actor(stranger).exists()
+    assert TaskRun.objects.for_actor(Actor(user_id=1, is_superuser=True)).count() == 2
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def not_alive_soon(pid: int) -> bool:
+    wait_until(lambda: not is_alive(pid), timeout=5, what="the process ends")
+    return True
