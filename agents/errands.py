@@ -10,7 +10,6 @@ import mmap
 import os
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -26,7 +25,8 @@ from flows.sdk.errands import carried_out, failed_at
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import FlowRunInfo
 from flows.sdk.signing import Signer
-from runs import errands
+from flows.sdk.task_worker import CannotLoad, Post, perform, posting
+from runs import background, errands
 from runs.backend import database_backend
 from runs.errands import Holder
 from runs.recorder import DatabaseRecorder
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 STINT_SECONDS = 10.0
 # How long a horse waits for the next errand of its flow, looking ever less often.
 LINGERS = (0.01, 0.02, 0.04, 0.08, 0.15)
+BACKGROUND_SECONDS = 2.0  # runs of flows wait meanwhile
+ALTERED = "Errand %s of %s was altered, or signed by a key that is not in PORTAL_RESULT_KEYS: not opened."
 NOBODY_WAITS = 2  # ticks in which the horse is at an errand that it does not hold
 
 
@@ -56,18 +58,21 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class Stint:
-    """One horse's work for the attempt that `first` belongs to."""
+    """One horse's work: errands of the attempt that `first` belongs to, or background tasks."""
 
     holder: Holder
     first: errands.Claimed
     now: Now
 
 
-def claim_stint(session: Session, agent: Identity, queue_ids: Sequence[UUID]) -> Stint | None:
-    """Take the oldest errand that a flow's process waits for. Raises psycopg.Error."""
+def claim_stint(session: Session, agent: Identity, *, of_flows: bool) -> Stint | None:
+    """Take the oldest errand that a flow's process waits for; or else, a background task.
+
+    Raises psycopg.Error.
+    """
     holder = Holder(uuid7(), agent.id, f"{agent.name} on {agent.hostname}")
     with session.transaction() as tx:
-        first = errands.claim(tx, holder, queue_ids, of_flows=True)
+        first = errands.claim(tx, holder, agent.queue_ids, of_flows=of_flows)
     return None if first is None else Stint(holder, first, Now())
 
 
@@ -96,8 +101,7 @@ class StintSupervision(Supervision):
 
     def __init__(self, session: Session, stint: Stint, pid: int) -> None:
         first = stint.first
-        assert first.flow_run_id is not None
-        run = FlowRunInfo(first.flow_run_id, f"errands of {first.name}", "", {}, attempt=first.attempt)
+        run = FlowRunInfo(first.flow_run_id or first.id, f"of {first.name}", "", {}, attempt=first.attempt)
         super().__init__(session, Claimed(run, first.workspace_id, 0, "", ""), pid, grace_seconds=0.0)
         self._stint = stint
         self._lost: tuple[UUID | None, int] = None, 0
@@ -121,8 +125,9 @@ class StintSupervision(Supervision):
         why = f"The process of the task run died: {self._killed_because or ended.text()}."
         if ended.was_killed() and not self._killed_because:
             why += f" {OUT_OF_MEMORY_HINT}"
+        lose = background.lose if self._stint.first.flow_run_id is None else errands.lose
         with self._session.transaction() as tx:
-            lost = errands.lose(tx, self._stint.holder.id, why)
+            lost = lose(tx, self._stint.holder.id, why)
         if lost:
             logger.info("Errand %s: %s", self._stint.first.name, why)
 
@@ -149,10 +154,48 @@ class HelperRecorder(DatabaseRecorder):
 
 
 def work(stint: Stint, conninfo: dict[str, Any]) -> None:
+    """Carry out the first errand, then others like it."""
+    first = stint.first
+    portal.use_here(portal.Caller(first.workspace_id, first.name))
+    if first.flow_run_id is None:
+        run_background_tasks(stint, conninfo)
+    else:
+        carry_out_errands(stint, conninfo)
+
+
+def run_background_tasks(stint: Stint, conninfo: dict[str, Any]) -> None:
+    """Run the first one, then others of its queue for a while."""
+    post = posting(stint.holder.id)
+    signer = Signer(settings.PORTAL_RESULT_KEYS, str(stint.first.workspace_id))
+    session = PsycopgSession(conninfo, application_name=f"portal task {stint.first.name}"[:63])
+    ends_at = time.monotonic() + BACKGROUND_SECONDS
+    task: errands.Claimed | None = stint.first
+    while task is not None:
+        stint.now.set(task.id)
+        _run_background_task(task, signer, post)
+        stint.now.set(None)
+        if time.monotonic() > ends_at:
+            return
+        with session.transaction() as tx:
+            task = errands.claim(tx, stint.holder, [task.work_queue_id], of_flows=False)
+
+
+def _run_background_task(task: errands.Claimed, signer: Signer, post: Post) -> None:
+    content = signer.verified(errands.signed_as(task.id), task.payload)
+    if content is None:
+        logger.warning(ALTERED, task.id, task.name)
+        post(f"{task.id}/refuse", {"reason": "it was altered in the database", "is_final": True})
+        return
+    try:
+        perform(post, task.id, content)
+    except CannotLoad as error:
+        post(f"{task.id}/refuse", {"reason": str(error), "is_final": False})
+
+
+def carry_out_errands(stint: Stint, conninfo: dict[str, Any]) -> None:
     """Carry out the first errand, then others of the same attempt."""
     horse.keep_run_logs_to_the_run()
     first = stint.first
-    portal.use_here(portal.Caller(first.workspace_id, first.name))
     session = PsycopgSession(conninfo, application_name=f"portal errands {first.name}"[:63])
     recorder = HelperRecorder(conninfo, stint)
     signer = Signer(settings.PORTAL_RESULT_KEYS, str(first.workspace_id))
@@ -170,10 +213,7 @@ def _answered(errand: errands.Claimed, signer: Signer, recorder: HelperRecorder)
     """The signed answer, or why there is none. Its logs are durable before."""
     packed = signer.verified(errands.signed_as(errand.id), errand.payload)
     if packed is None:
-        logger.warning(
-            "Errand %s of %s was altered, or signed by a key that is not in PORTAL_RESULT_KEYS: not opened.",
-            errand.id, errand.name,
-        )  # fmt: skip
+        logger.warning(ALTERED, errand.id, errand.name)
         return None, "Its call was altered on the way, or signed by a key that the agent does not have."
     answer = carried_out(packed, recorder)
     if len(answer) > errands.MOST_BYTES:

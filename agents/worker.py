@@ -118,13 +118,11 @@ class AgentWorker(Worker):
             release(self._session, self._identity.id)
             errands.release_claims(self._session, self._identity.id)
             self._claim_in_doubt = False
-        stint = errands.claim_stint(self._session, self._identity, self._identity.queue_ids)
-        if stint is not None:
-            self._do_errands(stint)
+        if self._take_errands(of_flows=True):
             return True
         claimed = claim(self._session, self._identity.id, self._identity.queue_ids)
         if claimed is None:
-            return False
+            return self._take_errands(of_flows=False)
         self._execute(claimed)
         return True
 
@@ -175,13 +173,17 @@ class AgentWorker(Worker):
         supervision.run(every_tick=self.beat, stopping=lambda: self._force_stop)
         self._state = WorkerStatus.IDLE
 
-    def _do_errands(self, stint: errands.Stint) -> None:
-        """See a horse that helps a running flow to its end."""
-        logger.info("Errands of flow run %s, beginning with %s", stint.first.flow_run_id, stint.first.name)
+    def _take_errands(self, *, of_flows: bool) -> bool:
+        """Help a running flow, or run background tasks; False if there is nothing of the kind to do."""
+        stint = errands.claim_stint(self._session, self._identity, of_flows=of_flows)
+        if stint is None:
+            return False
+        logger.info("%s, beginning with %s", "Errands" if of_flows else "Background tasks", stint.first.name)
         self._state = WorkerStatus.BUSY
         supervision = errands.start(stint, self._conninfo, self._session)
         supervision.run(every_tick=self.beat, stopping=lambda: self._force_stop)
         self._state = WorkerStatus.IDLE
+        return True
 
     def _start(self, claimed: Claimed) -> Supervision:
         pid = horse.fork(claimed, self._conninfo, self._session)

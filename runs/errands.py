@@ -319,5 +319,6 @@ def remove_orphans(tx: Transaction) -> None:
 def _claimed(rows: Sequence[Row]) -> Claimed | None:
     if not rows:
         return None
-    *fields, payload = rows[0]
-    return Claimed(*fields, payload=bytes(payload))
+    *columns, payload = rows[0]
+    columns.append(bytes(payload))
+    return Claimed(*columns)
