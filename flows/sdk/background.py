@@ -131,15 +131,25 @@ def _opened(packed: bytes, raise_on_failure: bool) -> Any:
 def background_key(task: "Task[Any, Any]") -> str:
     """What a task is found by in other processes: its module and name.
 
-    The module of a script is called as its file, so that whoever imports it finds the same.
+    The module of a script is called as its file would be imported, packages included, so that whoever does
+    import it finds the same.
     """
     name = task.fn.__module__
     spec = getattr(sys.modules.get(name), "__spec__", None)
     if name == "__main__" and spec is not None:
         name = spec.name  # python -m
     elif name == "__main__" or name.startswith("flows_entrypoint_"):
-        name = Path(inspect.getsourcefile(task.fn) or name).stem
+        name = _importable_name(Path(inspect.getsourcefile(task.fn) or name))
     return f"{name}.{task.task_key}"
+
+
+def _importable_name(file: Path) -> str:
+    parts = [file.stem]
+    for folder in file.resolve().parents:
+        if not (folder / "__init__.py").is_file():
+            break
+        parts.insert(0, folder.name)
+    return ".".join(parts)
 
 
 def sent(
