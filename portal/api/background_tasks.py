@@ -167,8 +167,8 @@ class BackgroundTasks(Resource):
     @action(detail=True, methods=["post"])
     def report(self, request: Request, pk: str) -> Response:
         """Store states and, at the end, the result: `{"held": false}` if somebody else holds the task."""
-        body = read(ReportInput, request)
         workspace = self._workspace_of(pk)
+        body = read(ReportInput, request)
         answer = None
         if body.get("content") is not None:
             answer = _signer(workspace).sign(errands.answer_signed_as(UUID(pk)), _content(body))
@@ -179,8 +179,8 @@ class BackgroundTasks(Resource):
     @action(detail=True, methods=["post"])
     def refuse(self, request: Request, pk: str) -> Response:
         """Give a task back that cannot be opened; with `is_final`, it has crashed."""
-        body = read(RefuseInput, request)
         self._workspace_of(pk)
+        body = read(RefuseInput, request)
         reason, is_final = body.get("reason", ""), body.get("is_final", False)
         with DjangoSession().transaction() as tx:
             held = background.refuse(tx, UUID(pk), body["holder"], reason, is_final)
