@@ -21,6 +21,7 @@ from agents.claim import Claimed, Lease
 from agents.registry import Identity
 from agents.supervision import OUT_OF_MEMORY_HINT, RENEW_SECONDS, Exit, Supervision
 from flows.sdk import portal
+from flows.sdk.backend import backed_by
 from flows.sdk.errands import carried_out, failed_at
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import FlowRunInfo
@@ -172,7 +173,9 @@ def run_background_tasks(stint: Stint, conninfo: dict[str, Any]) -> None:
     task: errands.Claimed | None = stint.first
     while task is not None:
         stint.now.set(task.id)
-        _run_background_task(task, signer, post)
+        asking = FlowRunInfo(task.id, task.name, "", {})
+        with backed_by(database_backend(session, task.workspace_id, asking, settings.PORTAL_URL)):
+            _run_background_task(task, signer, post)
         stint.now.set(None)
         if time.monotonic() > ends_at:
             return

@@ -16,7 +16,8 @@ from runs.errands import LEASE_SECONDS
 from runs.session import Transaction
 
 MOST_TRIES = 3  # of a task whose worker died each time
-KEEP_DAYS = 7
+KEEP_RESULTS_DAYS = 7
+KEEP_RUNS_DAYS = 30
 
 _HISTORY = """
 INSERT INTO runs_taskrunstate
@@ -116,7 +117,18 @@ SELECT work_queue_id, count(*) FROM (
 GROUP BY 1
 """
 
-REMOVE_OLD = "DELETE FROM runs_errand WHERE ended < now() - make_interval(days => %s) AND flow_run_id IS NULL"
+REMOVE_RESULTS = """
+DELETE FROM runs_errand WHERE ended < now() - make_interval(days => %s) AND flow_run_id IS NULL
+"""
+
+REMOVE_RUNS = """
+WITH gone AS (
+    DELETE FROM runs_taskrun
+    WHERE workspace_id IS NOT NULL AND flow_run_id IS NULL AND end_time < now() - make_interval(days => %s)
+    RETURNING id
+)
+DELETE FROM runs_taskrunstate WHERE task_run_id IN (SELECT id FROM gone)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +229,9 @@ def waiting_queues(tx: Transaction) -> dict[UUID, int]:
 
 
 def remove_old(tx: Transaction) -> None:
-    """Forget the results of tasks that were over 7 days ago; their task runs stay."""
-    tx.execute(REMOVE_OLD, [KEEP_DAYS])
+    """Forget the results of tasks that were over 7 days ago, and after 30 days the tasks."""
+    tx.execute(REMOVE_RESULTS, [KEEP_RESULTS_DAYS])
+    tx.execute(REMOVE_RUNS, [KEEP_RUNS_DAYS])
 
 
 def _crash(tx: Transaction, id: UUID, message: str) -> None:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.models import Workspace
 from tests.around.conftest import Around, known_portal
-from tests.processes import RunningStack
 from tests.portal.fixtures import editor, elsewhere, foreigner, operator, superuser, viewer, workspace
+from tests.processes import RunningStack
 
 __all__ = [
     "editor", "elsewhere", "foreigner", "known_portal", "operator", "superuser", "viewer", "workspace",
