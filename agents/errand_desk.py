@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connections
 
 from agents import registry
-from agents.listening import ListeningSession
+from agents.sessions import ListeningSession
 from flows.models import Workspace
 from flows.sdk.context import current_task
 from flows.sdk.errands import ProcessLost
@@ -61,6 +61,7 @@ class _Waiting:
     over: threading.Event = field(default_factory=threading.Event)
     outcome: bytes | BaseException | None = None
     ends_at: float | None = None  # when its limit passes, once an agent has it
+    is_put_again: bool = False
 
     def end(self, outcome: bytes | BaseException | None) -> None:
         self.outcome = outcome
@@ -168,7 +169,8 @@ class ErrandDesk:
         if now >= self._look_at:
             self._look(now)
         self._pass_limits(now)
-        self._session.wait(max(0.0, self._next_moment() - time.monotonic()))
+        if not self._new:
+            self._session.wait(max(0.0, self._next_moment() - time.monotonic()))
 
     def _exchange(self, answered: list[UUID]) -> None:
         """Put what is new, fetch what is answered, remove what is done: one transaction."""
@@ -180,12 +182,8 @@ class ErrandDesk:
         if not (new or done or mine):
             return
         try:
-            with self._session.transaction() as tx:
-                if done:
-                    errands.remove(tx, done)
-                if new:
-                    errands.put(tx, self._owner, [waiting.errand for waiting in new])
-                found = errands.answers(tx, mine) if mine else []
+            sent = [waiting.errand for waiting in new]
+            found = errands.exchange(self._session, self._owner, sent, done, mine)
         except psycopg.OperationalError:
             with self._lock:
                 self._new = new + self._new
@@ -217,8 +215,7 @@ class ErrandDesk:
         now = time.monotonic()
         if now - self._rung_at > RING_SECONDS:
             self._rung_at, self._rung = now, 0
-            with self._session.transaction() as tx:
-                self._most_rings = errands.agents_serving(tx, self._owner.work_queue_id)
+            self._most_rings = errands.agents_serving(self._session, self._owner.work_queue_id)
         for _ in range(min(wanted, self._most_rings - self._rung)):
             self._rung += 1
             announce.ring(self._owner.work_queue_id)
@@ -231,8 +228,7 @@ class ErrandDesk:
         self._looked_at = now
         ids = list(self._waiting)
         if ids:
-            with self._session.transaction() as tx:
-                seen = errands.look(tx, ids)
+            seen = errands.look(self._session, ids)
             self._judge(now, ids, seen)
             self._do_one_here(now, seen)
             unheld = sum(not each.is_held and not each.is_over for each in seen.values())
@@ -245,7 +241,7 @@ class ErrandDesk:
         for id in ids:
             each = seen.get(id)
             if each is None:
-                self._end(id, ProcessLost("Its errand is gone from the database."))
+                self._put_again(id)
             elif each.is_over:
                 self._session.hear(str(id))
             elif each.is_held:
@@ -255,6 +251,17 @@ class ErrandDesk:
                 if each.is_expired and is_steady:
                     self._end(id, ProcessLost(f"Agent {each.worker} stopped responding while it was at it."))
 
+    def _put_again(self, id: UUID) -> None:
+        """A crash of PostgreSQL forgot it, once. An agent that is at it finds that it holds nothing."""
+        waiting = self._waiting[id]
+        if waiting.is_put_again:
+            self._end(id, ProcessLost("Its errand is gone from the database."))
+            return
+        waiting.is_put_again = True
+        waiting.ends_at = None
+        with self._lock:
+            self._new.append(waiting)
+
     def _do_one_here(self, now: float, seen: dict[UUID, Seen]) -> None:
         """Hand back the oldest errand, if agents leave all of them alone."""
         if self._local_after is None or self._is_busy_here:
@@ -263,9 +270,7 @@ class ErrandDesk:
         unheld = [id for id in self._waiting if id in seen and not seen[id].is_held]
         if not unheld or now - self._helped_at < patience:
             return
-        with self._session.transaction() as tx:
-            is_ours = errands.take_back(tx, unheld[0])
-        if is_ours:
+        if errands.take_back(self._session, unheld[0]):
             self._is_busy_here, self._is_helped = True, False
             self._end(unheld[0], None)
 
@@ -294,8 +299,7 @@ class ErrandDesk:
         self._end_all(ProcessLost(WITHDRAWN))
         if ids:
             try:
-                with self._session.transaction() as tx:
-                    errands.remove(tx, ids)
+                errands.remove(self._session, ids)
             except psycopg.OperationalError as error:  # agents see by the flow run that it is over
                 logger.warning("Errands could not be withdrawn: %s", str(error).strip())
 

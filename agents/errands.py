@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from django.conf import settings
 
 from agents import horse
 from agents.claim import Claimed, Lease
 from agents.registry import Identity
+from agents.sessions import QuickSession
 from agents.supervision import OUT_OF_MEMORY_HINT, RENEW_SECONDS, Exit, Supervision
 from flows.sdk import portal
 from flows.sdk.backend import backed_by
+from flows.sdk.batching import persistently
 from flows.sdk.errands import carried_out, failed_at
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import FlowRunInfo
@@ -31,7 +34,7 @@ from runs import background, errands
 from runs.backend import database_backend
 from runs.errands import Holder
 from runs.recorder import DatabaseRecorder
-from runs.session import PsycopgSession, Session, Transaction, persistently
+from runs.session import PsycopgSession, Session
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +202,7 @@ def carry_out_errands(stint: Stint, conninfo: dict[str, Any]) -> None:
     """Carry out the first errand, then others of the same attempt."""
     horse.keep_run_logs_to_the_run()
     first = stint.first
-    session = PsycopgSession(conninfo, application_name=f"portal errands {first.name}"[:63])
+    session = QuickSession(conninfo, application_name=f"portal errands {first.name}"[:63])
     recorder = HelperRecorder(conninfo, stint)
     signer = Signer(settings.PORTAL_RESULT_KEYS, str(first.workspace_id))
     ends_at = time.monotonic() + STINT_SECONDS
@@ -226,7 +229,7 @@ def _answered(errand: errands.Claimed, signer: Signer, recorder: HelperRecorder)
 
 
 def _next(
-    session: PsycopgSession,
+    session: QuickSession,
     stint: Stint,
     done: errands.Claimed,
     answer: bytes | None,
@@ -237,19 +240,33 @@ def _next(
 
     is_repeated = False
 
-    def answer_it(tx: Transaction) -> errands.Claimed | None:
+    def answer_it() -> errands.Claimed | None:
         nonlocal is_repeated
-        errands.answer(tx, stint.holder, done, answer, lost)
-        if is_repeated:  # what was committed before its reply got lost
-            errands.give_back(tx, stint.holder.id)
+        if is_repeated:  # what was claimed before the reply got lost
+            errands.give_back(session, stint.holder.id, but=done.id)
         is_repeated = True
-        return errands.claim_next(tx, stint.holder, done) if may_go_on else None
+        if may_go_on:
+            return errands.answer_and_claim_next(session, stint.holder, done, answer, lost)
+        errands.answer(session, stint.holder, done, answer, lost)
+        return None
 
-    following = persistently(session, answer_it)
+    following = persistently(answer_it, psycopg.OperationalError, "PostgreSQL")
     for seconds in LINGERS if may_go_on else ():
         if following is not None:
             break
         stint.now.set(None)
         time.sleep(seconds)
-        following = persistently(session, lambda tx: errands.claim_next(tx, stint.holder, done))
+        following = _waited_for(session, stint, done)
     return following
+
+
+def _waited_for(session: QuickSession, stint: Stint, done: errands.Claimed) -> errands.Claimed | None:
+    try:
+        return errands.claim_next(session, stint.holder, done)
+    except psycopg.OperationalError:  # whether it was claimed is unknown
+        persistently(
+            lambda: errands.give_back(session, stint.holder.id, but=done.id),
+            psycopg.OperationalError,
+            "PostgreSQL",
+        )
+        return None

@@ -1,27 +1,32 @@
 """Errands in the database: put by a flow's process, claimed under a lease, answered, taken back.
 
-All decisions are made by the database, on its clock. Commits are not waited for (`synchronous_commit`): a
-crash of PostgreSQL may forget the last milliseconds, which looks like a process that was lost.
+All decisions are made by the database, on its clock. Each function is one statement, so that it can be a
+transaction of its own. Commits need not be waited for: what a crash of PostgreSQL forgets is put again, or
+looks like a process that was lost.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
-from runs.session import Row, Transaction
+from runs.session import Params, Row
 
 LEASE_SECONDS = 8
 MOST_BYTES = 16 * 1024 * 1024  # of a call or an answer; more belongs into storage
 
-_QUICKLY = "SET LOCAL synchronous_commit = off"
-
-PUT = """
-INSERT INTO runs_errand
-    (id, workspace_id, flow_run_id, attempt, work_queue_id, task_run_id, task_key, name, for_agents, payload,
-     worker, tries, lost, created)
-SELECT n.id, %s, %s, %s, %s, n.task_run_id, '', left(n.name, 200), true, n.payload, '', 0, '', now()
-FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::bytea[]) AS n(id, task_run_id, name, payload)
-ON CONFLICT (id) DO NOTHING
+EXCHANGE = """
+WITH removed AS (
+    DELETE FROM runs_errand WHERE id = ANY(%s)
+), put AS (
+    INSERT INTO runs_errand
+        (id, workspace_id, flow_run_id, attempt, work_queue_id, task_run_id, task_key, name, for_agents,
+         payload, worker, tries, lost, created)
+    SELECT n.id, %s, %s, %s, %s, n.task_run_id, '', left(n.name, 200), true, n.payload, '', 0, '', now()
+    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::bytea[]) AS n(id, task_run_id, name, payload)
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT id, answer, lost FROM runs_errand WHERE id = ANY(%s) AND ended IS NOT NULL
 """
 
 # How many agents could help: those that serve the queue, as the registry counts them.
@@ -29,8 +34,6 @@ AGENTS = """
 SELECT count(*) FROM agents_agent
 WHERE queues @> ARRAY[%s::uuid] AND stopped IS NULL AND last_seen > now() - interval '20 seconds'
 """
-
-ANSWERS = "SELECT id, answer, lost FROM runs_errand WHERE id = ANY(%s) AND ended IS NOT NULL"
 
 LOOK = """
 SELECT id, ended IS NOT NULL, holder IS NOT NULL,
@@ -102,15 +105,13 @@ WITH best AS (
 {_CLAIM}
 """
 
-CLAIM_NEXT = f"""
-WITH best AS (
+_NEXT = f"""
     SELECT e.id FROM runs_errand e
     WHERE e.work_queue_id = %s AND e.flow_run_id = %s AND e.attempt = %s
       AND e.holder IS NULL AND e.ended IS NULL AND {OWNED}
     ORDER BY e.id LIMIT 1 FOR UPDATE SKIP LOCKED
-)
-{_CLAIM}
 """
+CLAIM_NEXT = f"WITH best AS ({_NEXT}) {_CLAIM}"
 
 RENEW = f"""
 UPDATE runs_errand e SET lease_expires = now() + interval '{LEASE_SECONDS} seconds'
@@ -120,15 +121,11 @@ RETURNING e.id, e.flow_run_id IS NULL OR {OWNED}
 
 # NOTIFY wakes the flow's process, which looks by itself when a wake gets lost.
 ANSWER = """
-WITH answered AS (
-    UPDATE runs_errand SET
-        answer = %s, lost = %s, ended = clock_timestamp(), lease_expires = NULL, payload = ''
-    WHERE id = %s AND holder = %s AND ended IS NULL
-    RETURNING id, flow_run_id
-)
-SELECT pg_notify('portal_errands_' || replace(flow_run_id::text, '-', ''), id::text)
-FROM answered WHERE flow_run_id IS NOT NULL
+UPDATE runs_errand SET answer = %s, lost = %s, ended = clock_timestamp(), lease_expires = NULL, payload = ''
+WHERE id = %s AND holder = %s AND ended IS NULL
+RETURNING pg_notify('portal_errands_' || replace(flow_run_id::text, '-', ''), id::text)
 """
+ANSWER_AND_CLAIM_NEXT = f"WITH answered AS ({ANSWER}), best AS ({_NEXT}) {_CLAIM}"
 
 HELD = "SELECT id FROM runs_errand WHERE holder = %s AND ended IS NULL"
 
@@ -143,7 +140,13 @@ WHERE e.flow_run_id IS NOT NULL AND NOT EXISTS (
 # A claim whose connection broke before the answer came: the agent never learnt of it.
 _FREE = "holder = NULL, agent_id = NULL, worker = '', claimed = NULL, lease_expires = NULL"
 RELEASE = f"UPDATE runs_errand SET {_FREE} WHERE agent_id = %s AND holder IS NOT NULL AND ended IS NULL"
-GIVE_BACK = f"UPDATE runs_errand SET {_FREE} WHERE holder = %s AND ended IS NULL"
+GIVE_BACK = f"UPDATE runs_errand SET {_FREE} WHERE holder = %s AND id <> %s AND ended IS NULL"
+
+
+class Executes(Protocol):
+    """A transaction, or a session for which each statement is one."""
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,49 +220,48 @@ def answer_signed_as(id: UUID) -> str:
     return f"answer {id}"
 
 
-def put(tx: Transaction, owner: Owner, errands: Sequence[NewErrand]) -> None:
-    """Store errands of a flow's process. Safe to repeat."""
-    tx.execute(_QUICKLY)
-    columns = [[getattr(e, name) for e in errands] for name in ("id", "task_run_id", "name", "payload")]
-    tx.execute(PUT, [owner.workspace_id, owner.flow_run_id, owner.attempt, owner.work_queue_id, *columns])
+def exchange(
+    tx: Executes, owner: Owner, new: Sequence[NewErrand], done: Sequence[UUID], answered: Sequence[UUID]
+) -> list[tuple[UUID, bytes | None, str]]:
+    """Put new errands, remove those that are done, and read the answered ones. Safe to repeat.
 
-
-def answers(tx: Transaction, ids: Sequence[UUID]) -> list[tuple[UUID, bytes | None, str]]:
-    """Of those that are over: the signed answer, or why there is none."""
-    rows = tx.execute(ANSWERS, [list(ids)])
+    An answer is what is signed, or why there is none.
+    """
+    columns = [[getattr(e, name) for e in new] for name in ("id", "task_run_id", "name", "payload")]
+    who = [owner.workspace_id, owner.flow_run_id, owner.attempt, owner.work_queue_id]
+    rows = tx.execute(EXCHANGE, [list(done), *who, *columns, list(answered)])
     return [(id, None if answer is None else bytes(answer), lost) for id, answer, lost in rows]
 
 
-def look(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Seen]:
+def look(tx: Executes, ids: Sequence[UUID]) -> dict[UUID, Seen]:
     """How it stands with these errands; what is missing is nowhere."""
     return {id: Seen(*row) for id, *row in tx.execute(LOOK, [list(ids)])}
 
 
-def remove(tx: Transaction, ids: Sequence[UUID]) -> None:
+def remove(tx: Executes, ids: Sequence[UUID]) -> None:
     """Nobody waits for these any more; whoever carries one out is killed for it."""
-    tx.execute(_QUICKLY)
     tx.execute(REMOVE, [list(ids)])
 
 
-def take_back(tx: Transaction, id: UUID) -> bool:
+def take_back(tx: Executes, id: UUID) -> bool:
     """Remove an errand that nobody has taken; False if somebody was faster."""
     return bool(tx.execute(TAKE_BACK, [id]))
 
 
-def agents_serving(tx: Transaction, work_queue_id: UUID) -> int:
+def agents_serving(tx: Executes, work_queue_id: UUID) -> int:
     """How many agents that serve this queue were seen within 20 s."""
     count: int = tx.execute(AGENTS, [work_queue_id])[0][0]
     return count
 
 
-def claim(tx: Transaction, holder: Holder, queue_ids: Sequence[UUID], *, of_flows: bool) -> Claimed | None:
+def claim(tx: Executes, holder: Holder, queue_ids: Sequence[UUID], *, of_flows: bool) -> Claimed | None:
     """The oldest errand of these queues that a flow's process waits for; or else, a background task."""
     sql = CLAIM_OF_FLOWS if of_flows else CLAIM_IN_BACKGROUND
     return _claimed(tx.execute(sql, [list(queue_ids), holder.id, holder.agent_id, holder.worker]))
 
 
 def claim_by_key(
-    tx: Transaction, holder: Holder, workspace_id: UUID, task_keys: Sequence[str]
+    tx: Executes, holder: Holder, workspace_id: UUID, task_keys: Sequence[str]
 ) -> Claimed | None:
     """The oldest background task of one of these keys."""
     return _claimed(
@@ -267,13 +269,21 @@ def claim_by_key(
     )
 
 
-def answer(tx: Transaction, holder: Holder, done: Claimed, answer: bytes | None, lost: str = "") -> None:
+def answer(tx: Executes, holder: Holder, done: Claimed, answer: bytes | None, lost: str = "") -> None:
     """Answer an errand, if `holder` still has it: with what is signed, or why there is none."""
-    tx.execute(_QUICKLY)
     tx.execute(ANSWER, [answer, lost, done.id, holder.id])
 
 
-def claim_next(tx: Transaction, holder: Holder, after: Claimed) -> Claimed | None:
+def answer_and_claim_next(
+    tx: Executes, holder: Holder, done: Claimed, answer: bytes | None, lost: str = ""
+) -> Claimed | None:
+    """As `answer`, and `claim_next`."""
+    same = [done.work_queue_id, done.flow_run_id, done.attempt]
+    who = [holder.id, holder.agent_id, holder.worker]
+    return _claimed(tx.execute(ANSWER_AND_CLAIM_NEXT, [answer, lost, done.id, holder.id, *same, *who]))
+
+
+def claim_next(tx: Executes, holder: Holder, after: Claimed) -> Claimed | None:
     """Another errand of the attempt that `after` belongs to."""
     same = [after.work_queue_id, after.flow_run_id, after.attempt]
     return _claimed(tx.execute(CLAIM_NEXT, [*same, holder.id, holder.agent_id, holder.worker]))
@@ -288,12 +298,12 @@ def too_large(what: str, content: bytes) -> str:
     )
 
 
-def renew(tx: Transaction, holder_id: UUID) -> dict[UUID, bool]:
+def renew(tx: Executes, holder_id: UUID) -> dict[UUID, bool]:
     """Extend the leases of what this holder has; for each errand, whether anybody still waits for it."""
     return dict(tx.execute(RENEW, [holder_id]))
 
 
-def lose(tx: Transaction, holder_id: UUID, why: str) -> int:
+def lose(tx: Executes, holder_id: UUID, why: str) -> int:
     """Say of all that this holder has that there will be no answer; return how many that were."""
     held = tx.execute(HELD, [holder_id])
     for (id,) in held:
@@ -301,17 +311,17 @@ def lose(tx: Transaction, holder_id: UUID, why: str) -> int:
     return len(held)
 
 
-def release(tx: Transaction, agent_id: UUID) -> None:
+def release(tx: Executes, agent_id: UUID) -> None:
     """Give back what this agent claimed but never began; for an agent that carries nothing out now."""
     tx.execute(RELEASE, [agent_id])
 
 
-def give_back(tx: Transaction, holder_id: UUID) -> None:
-    """Let others have what this holder claimed, but never learnt of."""
-    tx.execute(GIVE_BACK, [holder_id])
+def give_back(tx: Executes, holder_id: UUID, but: UUID) -> None:
+    """Let others have what this holder claimed, but never learnt of; it knows of `but`."""
+    tx.execute(GIVE_BACK, [holder_id, but])
 
 
-def remove_orphans(tx: Transaction) -> None:
+def remove_orphans(tx: Executes) -> None:
     """Remove the errands of attempts that have lost their run."""
     tx.execute(REMOVE_ORPHANS)
 

@@ -1,4 +1,4 @@
-"""A session that also hears what PostgreSQL notifies it of, and can be woken by other threads."""
+"""Sessions for errands: quick ones, and one that hears what PostgreSQL notifies it of."""
 
 import contextlib
 import os
@@ -8,11 +8,28 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from runs.session import PsycopgSession, Row
+from runs.session import Params, PsycopgSession, Row
 
 
-class ListeningSession(PsycopgSession):
-    """One thread uses it; `wake` may be called by any."""
+class QuickSession(PsycopgSession):
+    """Commits are not waited for: a crash of PostgreSQL may forget the last milliseconds of them."""
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        """Run one statement as a transaction of its own, and return its rows."""
+        with self._lock:
+            cursor = self._connect().execute(sql.encode(), params)
+            return cursor.fetchall() if cursor.description else []
+
+    def _connect(self) -> "psycopg.Connection[Row]":
+        before = self._connection
+        connection = super()._connect()
+        if connection is not before:
+            connection.execute("SET synchronous_commit = off")
+        return connection
+
+
+class ListeningSession(QuickSession):
+    """A session that can wait. One thread uses it; `wake` may be called by any."""
 
     def __init__(self, conninfo: dict[str, Any], application_name: str, channel: str) -> None:
         super().__init__(conninfo, application_name)
