@@ -80,6 +80,7 @@ class ErrandDesk:
         self._waiting: dict[UUID, _Waiting] = {}
         self._done: list[UUID] = []  # rows that nobody needs any more
         self._closed = False
+        self._failure: Exception | None = None  # why nothing can be handed in here
         self._owner: Owner  # found by the desk's own thread
         self._signer = Signer(settings.PORTAL_RESULT_KEYS, str(agents.workspace_id))
         self._look_at = self._looked_at = self._steady_since = 0.0
@@ -105,7 +106,7 @@ class ErrandDesk:
         )
         with self._lock:
             if self._closed:
-                raise ProcessLost(WITHDRAWN)
+                raise self._failure or ProcessLost(WITHDRAWN)
             if not self._waiting and not self._new:
                 self._helped_at = time.monotonic()
             self._new.append(waiting)
@@ -145,6 +146,7 @@ class ErrandDesk:
                     time.sleep(delay)
             self._leave()
         except Exception as error:
+            self._failure = error
             self._end_all(error)
         finally:
             self._end_all(ProcessLost(WITHDRAWN))

@@ -102,3 +102,19 @@ def failing(folder: str) -> dict[str, str]:
     )
     (Path(folder) / "ends").write_text(text)
     return {}
+
+
+@task
+def sleep_a_little(number: int) -> int:
+    time.sleep(0.1)
+    return number
+
+
+@flow(task_runner=AgentsTaskRunner(local_after=None))
+def lasting(folder: str) -> None:
+    assert sleep_a_little.map(range(60)).result() == list(range(60))
+
+
+@flow(task_runner=AgentsTaskRunner(queue="acme/default/default"))
+def trespassing(folder: str) -> None:
+    double.submit(1).result()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from flows.models import Deployment, Workspace
 from flows.scoping import Actor
@@ -129,6 +130,29 @@ def test_strangers_see_no_errands(stage: AgentsStage) -> None:
     assert not Errand.objects.for_actor(stranger).exists()
     assert not TaskRun.objects.for_actor(stranger).exists()
     assert TaskRun.objects.for_actor(Actor(user_id=1, is_superuser=True)).exists()
+
+
+def test_lost_connections_to_the_database_cost_no_task(stage: AgentsStage) -> None:
+    stage.agent()
+    stage.agent()
+    run = stage.create("lasting")
+    for done in (5, 20, 35):
+        wait_until(lambda n=done: run.task_runs.filter(state_type="COMPLETED").count() > n, timeout=20)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+    assert stage.ended(run, timeout=30).state_type == "COMPLETED", run.state_message
+    assert run.task_runs.filter(run_count=1).count() == 60
+
+
+def test_tasks_stay_in_their_workspace(stage: AgentsStage) -> None:
+    Workspace.objects.create(name="acme")
+    stage.agent()
+    run = stage.ended(stage.create("trespassing"))
+    assert run.state_type == "FAILED"
+    assert "tasks stay in the workspace of their flow" in run.state_message
 
 
 def parent_of(pid: int) -> int:
