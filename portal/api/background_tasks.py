@@ -19,6 +19,8 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from agents.models import WorkQueue
+from agents.models.work_queue import DEFAULT_QUEUE
 from agents.registry import BadQueueNameError, resolve
 from flows.catalog.parameters import FieldError
 from flows.models import Membership, Workspace
@@ -123,12 +125,7 @@ class BackgroundTasks(Resource):
         """Hand in a call: 201, or 200 if this id is there already."""
         body = read(NewTaskInput, request)
         workspace = home_workspace(actor_of(request), Role.EDITOR)
-        try:
-            queue = resolve(body.get("queue", "default"), workspace.name)
-        except BadQueueNameError as error:
-            raise InvalidInput([FieldError("queue", str(error))]) from error
-        if queue.work_pool.workspace_id != workspace.id:
-            raise InvalidInput([FieldError("queue", "is in another workspace")])
+        queue = _queue_in(workspace, body.get("queue", DEFAULT_QUEUE))
         payload = _signer(workspace).sign(errands.signed_as(body["id"]), _content(body))
         new = background.NewTask(
             id=body["id"],
@@ -222,6 +219,16 @@ class BackgroundTasks(Resource):
         self.check_object_permissions(self.request, task_run)
         workspace: Workspace = task_run.workspace
         return workspace
+
+
+def _queue_in(workspace: Workspace, name: str) -> WorkQueue:
+    """The queue `[pool/]queue`, made if it is missing. Raises InvalidInput."""
+    if name.count("/") > 1:
+        raise InvalidInput([FieldError("queue", "tasks stay in their workspace: write [pool/]queue")])
+    try:
+        return resolve(name, workspace.name)
+    except BadQueueNameError as error:
+        raise InvalidInput([FieldError("queue", str(error))]) from error
 
 
 def _signer(workspace: Workspace) -> Signer:

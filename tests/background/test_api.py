@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from agents.models import WorkQueue
 from runs.models import Errand, TaskRun
 from tests.portal.fixtures import Caller
 
@@ -68,7 +69,7 @@ def test_who_lost_a_task_is_not_heard(editor: Caller) -> None:
     new = call()
     editor.post(f"{PATH}/", new)
     claimed(editor, str(uuid4()))
-    answer = {"holder": str(uuid4()), "states": [ended(1)], "content": ""}
+    answer = {"holder": str(uuid4()), "states": [ended(1)], "content": "YQ=="}
     assert editor.post(f"{PATH}/{new['id']}/report", answer).json() == {"held": False}
     assert TaskRun.objects.get(id=new["id"]).state_type == "SCHEDULED"
 
@@ -106,5 +107,6 @@ def test_bad_input(editor: Caller, field: str, value: str) -> None:
 
 
 def test_a_queue_of_another_workspace_is_refused(editor: Caller, foreigner: Caller) -> None:
-    assert editor.post(f"{PATH}/", call(queue="elsewhere/default/default")).status_code == 422
+    assert editor.post(f"{PATH}/", call(queue="elsewhere/default/mine")).status_code == 422
     assert not Errand.objects.exists()
+    assert not WorkQueue.objects.filter(name="mine").exists()
