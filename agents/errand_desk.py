@@ -175,7 +175,7 @@ class ErrandDesk:
             self._session.wait(max(0.0, self._next_moment() - time.monotonic()))
 
     def _exchange(self, answered: list[UUID]) -> None:
-        """Put what is new, fetch what is answered, remove what is done: one transaction."""
+        """Put what is new, fetch what is answered, remove what is done."""
         with self._lock:
             new, self._new = self._new, []
             self._waiting.update({waiting.errand.id: waiting for waiting in new})

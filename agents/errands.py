@@ -105,7 +105,9 @@ class StintSupervision(Supervision):
 
     def __init__(self, session: Session, stint: Stint, pid: int) -> None:
         first = stint.first
-        run = FlowRunInfo(first.flow_run_id or first.id, f"of {first.name}", "", {}, attempt=first.attempt)
+        run = FlowRunInfo(
+            first.flow_run_id or first.id, f"errand {first.name}", "", {}, attempt=first.attempt
+        )
         super().__init__(session, Claimed(run, first.workspace_id, 0, "", ""), pid, grace_seconds=0.0)
         self._stint = stint
         self._lost: tuple[UUID | None, int] = None, 0

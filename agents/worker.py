@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 4.0
 PRESENCE_SECONDS = 10.0
 REDIS_AWAY_SECONDS = 2.0
+BREATH_SECONDS = 1.0  # when the system has no room for a process
 LONGEST_DATABASE_WAIT = 5.0
 WORKER_TTL = 20  # RQ derives from it how long a wait for a ring blocks: 15 s less
 
@@ -179,8 +180,14 @@ class AgentWorker(Worker):
         if stint is None:
             return False
         logger.info("%s, beginning with %s", "Errands" if of_flows else "Background tasks", stint.first.name)
+        try:
+            supervision = errands.start(stint, self._conninfo, self._session)
+        except OSError as error:
+            logger.warning("Could not start a process for %s: %s", stint.first.name, error)
+            errands.release_claims(self._session, self._identity.id)
+            self._sleep(BREATH_SECONDS)
+            return True
         self._state = WorkerStatus.BUSY
-        supervision = errands.start(stint, self._conninfo, self._session)
         supervision.run(every_tick=self.beat, stopping=lambda: self._force_stop)
         self._state = WorkerStatus.IDLE
         return True
