@@ -10,8 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from flows.sdk.ids import uuid7
+from flows.sdk.recorder import LogLine
 from flows.sdk.states import Cancelled, Crashed, Scheduled, State
-from runs.batch import clean
+from runs.batch import clean, record_lines
 from runs.errands import LEASE_SECONDS
 from runs.session import Transaction
 
@@ -153,9 +154,16 @@ def create(tx: Transaction, new: NewTask) -> bool:
 
 
 def report(
-    tx: Transaction, id: UUID, holder: UUID, states: Sequence[Mapping[str, Any]], answer: bytes | None
+    tx: Transaction,
+    id: UUID,
+    holder: UUID,
+    states: Sequence[Mapping[str, Any]],
+    lines: Sequence[Mapping[str, Any]],
+    answer: bytes | None,
 ) -> bool:
     """Store what the holder says became of the task run; `answer`, signed, ends it.
+
+    Its log lines stand under its own id, where those of others stand under their flow run's.
 
     False, and nothing stored, when somebody else holds it now. Safe to repeat until it is answered.
     """
@@ -165,9 +173,15 @@ def report(
     for state in states:
         fields = {**state, "id": id, "state_id": state["id"], "attempt": held[0][0]}
         tx.execute(ENTER, {**fields, "message": clean(state["message"])})
+    if lines:
+        record_lines(tx, [(line["id"], _line(id, line)) for line in lines])
     if answer is not None:
         tx.execute(END, [answer, id])
     return True
+
+
+def _line(id: UUID, line: Mapping[str, Any]) -> LogLine:
+    return LogLine(id, id, line["timestamp"], line["level"], line["name"], line["message"])
 
 
 def renew(tx: Transaction, ids: Sequence[UUID], holder: UUID) -> list[UUID]:

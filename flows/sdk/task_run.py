@@ -3,12 +3,19 @@
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from flows.sdk.context import FlowRunContext, next_sequence
 from flows.sdk.ids import uuid7
-from flows.sdk.recorder import TaskRunEvent
+from flows.sdk.recorder import LogLine, TaskRunEvent
 from flows.sdk.states import Crashed, Pending, State, StateType
+
+
+class TakesLines(Protocol):
+    """A recorder, or whatever else keeps the log lines of a run."""
+
+    def log(self, line: LogLine) -> None: ...
 
 
 class TaskRun:
@@ -49,6 +56,11 @@ class TaskRun:
     def key(self) -> tuple[str, str]:
         """Which call of which task of the flow run this is."""
         return self.task_key, self.dynamic_key
+
+    @property
+    def lines(self) -> "TakesLines | None":
+        """Where its log lines go."""
+        return self.flow.recorder if self.flow else None
 
     @property
     def flow_run_id(self) -> UUID | None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,8 @@ from flows.sdk import logs, portal
 from flows.sdk.background import PATH, Call, background_key, packed_end
 from flows.sdk.client import AWAY, NoAnswer, PortalApiError
 from flows.sdk.context import FlowRunContext, current_tags, merge_tags, next_sequence
-from flows.sdk.recorder import Aborted
+from flows.sdk.ids import uuid7
+from flows.sdk.recorder import Aborted, LogLine
 from flows.sdk.states import Crashed, State
 from flows.sdk.steps import drive
 from flows.sdk.task_engine import TaskCall
@@ -33,6 +35,8 @@ RENEW_SECONDS = 2.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 MOST_AT_A_TIME = 250
+SEND_SECONDS = 1.0
+MOST_LINES = 100
 
 
 class CannotLoad(Exception):
@@ -45,11 +49,14 @@ class BackgroundRun(TaskRun):
     Its last state waits for the result, and goes with it.
     """
 
-    __slots__ = ("_post", "_unsent")
+    __slots__ = ("_lines", "_post", "_sending", "_sent_at", "_unsent")
 
     def __init__(self, task: Task[Any, Any], tags: tuple[str, ...], id: UUID, post: "Post") -> None:
         self._post = post
         self._unsent: list[dict[str, Any]] = []
+        self._lines: list[dict[str, Any]] = []
+        self._sending = threading.RLock()
+        self._sent_at = time.monotonic()
         super().__init__(None, task.name, task.task_key, tags, {}, id)
 
     def _dynamic_key(self, flow: FlowRunContext | None) -> str:
@@ -69,14 +76,32 @@ class BackgroundRun(TaskRun):
         if not state.is_terminal() and not state.is_pending():
             self.send(None)
 
+    @property
+    def lines(self) -> "BackgroundRun":
+        return self
+
+    def log(self, line: LogLine) -> None:
+        """Lines are sent together, and not much later than a second after they were written."""
+        fields = {"timestamp": line.timestamp, "level": line.level, "name": line.logger}
+        with self._sending:
+            self._lines.append({"id": uuid7(), **fields, "message": line.message})
+            is_time = time.monotonic() - self._sent_at > SEND_SECONDS
+            if is_time or len(self._lines) >= MOST_LINES:
+                self.send(None)
+
     def send(self, end: bytes | None) -> None:
-        """Send the states that were not sent yet; with the last one its outcome.
+        """Send the states and lines that were not sent yet; with the last state its outcome.
 
         Raises Aborted when somebody else holds the task run now.
         """
-        states, self._unsent = self._unsent, []
         content = None if end is None else b64encode(end).decode()
-        if not self._post(f"{self.id}/report", {"states": states, "content": content})["held"]:
+        with self._sending:
+            states, self._unsent = self._unsent, []
+            lines, self._lines = self._lines, []
+            report = {"states": states, "lines": lines, "content": content}
+            answer = self._post(f"{self.id}/report", report)
+            self._sent_at = time.monotonic()
+        if not answer["held"]:
             raise Aborted(f"task run {self.id} was taken from this process")
 
 

@@ -28,9 +28,11 @@ from flows.sdk.signing import Signer
 from portal.access.actors import actor_of, home_workspace
 from portal.api.errors import InvalidInput
 from portal.api.fields import TagsField, TextField
+from portal.api.logs import LogFilter
 from portal.api.resource import Resource, Row, read
 from portal.api.task_runs import COLUMNS, TaskRunFilter, TaskRuns
 from runs import announce, background, errands
+from runs.logs import of_background_task
 from runs.models import Errand, TaskRun
 from runs.models.flow_run import StateType
 from runs.session import DjangoSession
@@ -38,6 +40,7 @@ from runs.session import DjangoSession
 logger = logging.getLogger(__name__)
 
 Role = Membership.Role
+MOST_LINES = 1000
 
 
 class NewTaskInput(serializers.Serializer[Any]):
@@ -77,11 +80,22 @@ class StateInput(serializers.Serializer[Any]):
     total_run_time = serializers.FloatField(min_value=0)
 
 
+class LineInput(serializers.Serializer[Any]):
+    """A log line; `id` makes one that is sent twice one line."""
+
+    id = serializers.UUIDField()
+    timestamp = serializers.DateTimeField()
+    level = serializers.IntegerField(min_value=-32768, max_value=32767)
+    name = serializers.CharField(max_length=200)
+    message = serializers.CharField(allow_blank=True, trim_whitespace=False)
+
+
 class ReportInput(serializers.Serializer[Any]):
     """The body of report. `content` is the packed outcome in base64: the task run is over."""
 
     holder = serializers.UUIDField()
     states = serializers.ListField(child=StateInput(), max_length=1000)
+    lines = serializers.ListField(child=LineInput(), max_length=1000, required=False)
     content = serializers.CharField(required=False, allow_null=True)
 
 
@@ -170,7 +184,9 @@ class BackgroundTasks(Resource):
         if body.get("content") is not None:
             answer = _signer(workspace).sign(errands.answer_signed_as(UUID(pk)), _content(body))
         with DjangoSession().transaction() as tx:
-            held = background.report(tx, UUID(pk), body["holder"], body["states"], answer)
+            held = background.report(
+                tx, UUID(pk), body["holder"], body["states"], body.get("lines", []), answer
+            )
         return Response({"held": held})
 
     @action(detail=True, methods=["post"])
@@ -199,6 +215,13 @@ class BackgroundTasks(Resource):
             return Response({"cancelled": background.cancel(tx, UUID(pk), workspace.id)})
 
     @action(detail=True, methods=["get"])
+    def logs(self, request: Request, pk: str) -> Response:
+        """Its log lines, oldest first, 1,000 at most; filters `level` and `after` as in /api/logs."""
+        lines = of_background_task(self._task_run(pk))
+        found = LogFilter(request.query_params, queryset=lines).qs[:MOST_LINES]
+        return Response({"results": list(found.values("id", "timestamp", "level", "name", "message"))})
+
+    @action(detail=True, methods=["get"])
     def result(self, request: Request, pk: str) -> Response:
         """The packed outcome in base64; null while there is none, and after 7 days."""
         workspace = self._workspace_of(pk)
@@ -213,12 +236,16 @@ class BackgroundTasks(Resource):
 
     def _workspace_of(self, pk: str) -> Workspace:
         """Raises NotFound also for what the actor may not see."""
-        task_run = self.get_queryset().filter(pk=pk).select_related("workspace").first()
+        workspace = self._task_run(pk).workspace
+        assert workspace is not None, "task runs outside of flows have one"
+        return workspace
+
+    def _task_run(self, pk: str) -> TaskRun:
+        task_run: TaskRun | None = self.get_queryset().filter(pk=pk).select_related("workspace").first()
         if task_run is None:
             raise NotFound(f"There is no background task {pk}, or you may not see it.")
         self.check_object_permissions(self.request, task_run)
-        workspace: Workspace = task_run.workspace
-        return workspace
+        return task_run
 
 
 def _queue_in(workspace: Workspace, name: str) -> WorkQueue:

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from flows import task
+from flows import get_run_logger, task
 from flows.task_worker import serve
 
 LOCK = threading.Lock()  # cannot be packed: only who serves `locked` can run it
@@ -13,6 +13,7 @@ LOCK = threading.Lock()  # cannot be packed: only who serves `locked` can run it
 
 @task
 def add(one: int, other: int = 0) -> tuple[int, int]:
+    get_run_logger().info("adding %d", one)
     return one + other, os.getpid()
 
 

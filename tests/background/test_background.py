@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from flows.sdk import portal
 from runs.models import Errand, TaskRun
 from tests.background import tasks
 from tests.background.conftest import Background
@@ -34,6 +35,8 @@ def test_an_agent_runs_a_delayed_task(background: Background) -> None:
     assert history(future.task_run_id) == ["Scheduled", "Pending", "Running", "Completed"]
     task_run = TaskRun.objects.get(id=future.task_run_id)
     assert (task_run.flow_run, task_run.run_count) == (None, 1)
+    lines = portal.needed("this test").get(f"background_tasks/{future.task_run_id}/logs")["results"]
+    assert [line["message"] for line in lines] == ["adding 1"]
 
 
 def test_retries_async_tasks_and_failures(background: Background) -> None:
@@ -106,8 +109,6 @@ def test_what_was_altered_is_not_opened(background: Background) -> None:
 
 
 def test_a_cancelled_task_is_stopped(background: Background) -> None:
-    from flows.sdk import portal
-
     background.agent()
     future = tasks.hold.delay(str(background.folder))
     wait_until(lambda: holders(background), what="the task begins")
