@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import signal
+from uuid import uuid4
 
 _PR_SET_PDEATHSIG = 1
 _GUARD = """
@@ -23,7 +24,13 @@ done
 kill -KILL 0
 """
 MARK = "PORTAL_HORSE"
+_AGENT = uuid4().hex  # a fork has that of its parent
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mark_of(horse: int) -> str:
+    """What the programs of this horse have as MARK in their environment, and those of no other horse."""
+    return f"{_AGENT}.{horse}"
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -38,17 +45,14 @@ def die_with_parent(parent_pid: int) -> None:
 class Guard:
     """Watches over the process group of one horse, on behalf of the process that made it."""
 
-    def __init__(self, group: int, mark: str) -> None:
-        """`group` is the horse's process group, `mark` what it hands down as MARK in its environment.
-
-        The pipe is made after the fork: the horse never holds it.
-        """
+    def __init__(self, group: int) -> None:
+        """`group` is the horse's process group. The pipe is made after the fork: the horse never holds it."""
         self._group = group
         reading, self._writing = os.pipe()  # both are closed on exec
         try:
             self._pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", "-c", _GUARD, f"{MARK}={mark}"],
+                ["sh", "-c", _GUARD, f"{MARK}={mark_of(group)}"],
                 {},
                 file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)],
                 setpgroup=group,

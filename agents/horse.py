@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
@@ -20,7 +21,8 @@ from django.db import connections
 
 from agents import usage
 from agents.claim import Claimed
-from agents.guard import MARK, die_with_parent
+from agents.errand_desk import DatabaseErrands
+from agents.guard import MARK, die_with_parent, mark_of
 from flows.sdk import portal
 from flows.sdk.backend import Backend, backed_by
 from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
@@ -37,7 +39,12 @@ HAND_BACK = signal.SIGUSR2  # from the parent: end without an end of the run, an
 
 
 def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession) -> int:
-    """Start the horse of a claimed run and return its pid, which is also its process group.
+    """Start the horse of a claimed run; see `fork_for`."""
+    return fork_for(lambda: execute(claimed, conninfo), session)
+
+
+def fork_for(work: Callable[[], None], session: PsycopgSession) -> int:
+    """Start a horse that does `work`, and return its pid, which is also its process group.
 
     `session` is the parent's: the child forgets it. Raises OSError when the system has no room.
     """
@@ -47,34 +54,29 @@ def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession) ->
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _live(claimed, conninfo, session, parent)
+        _live(work, session, parent)
     os.setpgid(pid, pid)  # both sides do it: whoever comes first, the group is there for the guard
     return pid
 
 
-def _live(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, parent: int) -> NoReturn:
+def _live(work: Callable[[], None], session: PsycopgSession, parent: int) -> NoReturn:
     code = 1
     try:
         os.setpgid(0, 0)
         die_with_parent(parent)
         session.forget()
-        os.environ[MARK] = mark_of(claimed)
+        os.environ[MARK] = mark_of(os.getpid())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _terminate)
         signal.signal(HAND_BACK, _terminate)
-        execute(claimed, conninfo)
+        work()
         code = 0
     except Aborted:
         code = 0  # somebody else decided about this run: nothing to report
     except BaseException:
         traceback.print_exc()
     finally:
-        _leave(code)
-
-
-def mark_of(claimed: Claimed) -> str:
-    """What tells the programs that this attempt starts from all others."""
-    return f"{claimed.run.id}.{claimed.run.attempt}"
+        leave(code)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
@@ -89,7 +91,7 @@ class HorseRecorder(DatabaseRecorder):
 
     def __init__(self, conninfo: dict[str, Any], claimed: Claimed) -> None:
         session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
-        super().__init__(session, claimed.run.id, claimed.run.attempt, on_abort=_leave)
+        super().__init__(session, claimed.run.id, claimed.run.attempt, on_abort=leave)
         self._stamps = {"infrastructure_pid": str(os.getpid()), "forked_time": _now()}
 
     def note_loaded(self) -> None:
@@ -107,14 +109,14 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _leave(code: int = 0) -> NoReturn:
+def leave(code: int = 0) -> NoReturn:
     """Stop at once. From the recorder's thread: this attempt was told that it no longer owns its run."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def _keep_run_logs_to_the_run() -> None:
+def keep_run_logs_to_the_run() -> None:
     """Writing each line to the agent's own output, too, would take more time than all the rest of logging."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not hasattr(record, "flow_run_id"))
@@ -122,7 +124,7 @@ def _keep_run_logs_to_the_run() -> None:
 
 def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     """Load the flow, run it, and report through a recorder of this attempt."""
-    _keep_run_logs_to_the_run()
+    keep_run_logs_to_the_run()
     run = claimed.run
     recorder = HorseRecorder(conninfo, claimed)
     portal.use_here(portal.Caller(claimed.workspace_id, run.name))
@@ -144,7 +146,8 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
 def _backend(claimed: Claimed, conninfo: dict[str, Any]) -> Backend:
     """Its connection is opened when the flow first asks for something."""
     session = PsycopgSession(conninfo, application_name=f"portal ask {claimed.run.name}"[:63])
-    return database_backend(session, claimed.workspace_id, claimed.run, settings.PORTAL_URL)
+    backend = database_backend(session, claimed.workspace_id, claimed.run, settings.PORTAL_URL)
+    return replace(backend, errands=DatabaseErrands(conninfo, claimed.workspace_id, claimed.run))
 
 
 def _entrypoint(claimed: Claimed) -> str:

@@ -21,7 +21,7 @@ from agents import usage
 from agents.claim import Claimed, Lease, look, renew
 from agents.guard import Guard
 from agents.hints import Hints
-from agents.horse import HAND_BACK, mark_of
+from agents.horse import HAND_BACK
 from agents.offspring import children, end_orphans
 from flows.sdk.states import Cancelled, Crashed, Failed, State
 from runs.hand_back import hand_back, may_be_handed_back
@@ -75,18 +75,15 @@ def _signal_name(number: int) -> str:
 class Supervision:
     """The horse of one claimed run. `tick` is a step, `run` the loop around it."""
 
-    def __init__(
-        self, session: Session, claimed: Claimed, horse: int, grace_seconds: float, hints: Hints
-    ) -> None:
+    def __init__(self, session: Session, claimed: Claimed, horse: int, grace_seconds: float) -> None:
         """`horse` is the pid and the process group of a child of this process."""
         self._session = session
         self._claimed = claimed
         self._horse = horse
         self._grace = grace_seconds
-        self._hints = hints
         self._pidfd = os.pidfd_open(horse)
         self._known = children() - {horse}  # one run at a time: children that come later are its own
-        self._guard = Guard(horse, mark_of(claimed))
+        self._guard = Guard(horse)
         self._renew_at = time.monotonic() + RENEW_SECONDS
         self._kill_at: float | None = None
         self._lease_was = Lease.HELD
@@ -94,18 +91,18 @@ class Supervision:
         self._hand_back_by: float | None = None
         self._must_finish = False
 
-    def run(self, every_tick: Callable[[], None], order: Callable[[], Order]) -> None:
+    def run(self, every_tick: Callable[[], None], order: Callable[[], Order], hints: Hints) -> None:
         """Watch until the horse is gone and its row is settled.
 
         `every_tick` is called once a second; it must not raise and must not take long. `order` says
-        what the agent wants of the run by now.
+        what the agent wants of the run by now, `hints` when there is something to look at.
         """
-        self._hints.listen(self._claimed.run.id)
-        while not self._gone(TICK_SECONDS):
-            self._hints.take()
+        hints.listen(self._claimed.run.id)
+        while not self._gone(TICK_SECONDS, hints):
+            hints.take()
             self._obey(order(), time.monotonic())
             every_tick()
-        self._hints.forget()
+        hints.forget()
         ended = self._bury()
         self._settle(ended, every_tick, order)
 
@@ -134,8 +131,11 @@ class Supervision:
         if self._must_finish:
             logger.info("Run %s may not begin again elsewhere: waiting for its end", self._name)
             return
-        logger.info("Handing back run %s: asking process %d to end", self._name, self._horse)
         self._hand_back_by = now + HAND_BACK_SECONDS
+        self._ask_to_end()
+
+    def _ask_to_end(self) -> None:
+        logger.info("Handing back run %s: asking process %d to end", self._name, self._horse)
         signal.pidfd_send_signal(self._pidfd, HAND_BACK)
 
     def tick(self, now: float) -> None:
@@ -185,13 +185,13 @@ class Supervision:
         self._killed_because = because
         self._guard.kill_group()
 
-    def _gone(self, timeout: float) -> bool:
+    def _gone(self, timeout: float, hints: Hints) -> bool:
         """Wait for the end of the horse; False after `timeout` seconds, or as soon as there is a hint."""
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
-        hints = self._hints.fileno()
-        if hints is not None:
-            poll.register(hints, select.POLLIN)
+        heard = hints.fileno()
+        if heard is not None:
+            poll.register(heard, select.POLLIN)
         return any(fd == self._pidfd for fd, _ in poll.poll(timeout * 1000))
 
     def _bury(self) -> Exit:

@@ -25,7 +25,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import as_text, now
 from rq.worker import WorkerStatus
 
-from agents import doorbell, horse, registry
+from agents import doorbell, errands, horse, registry
 from agents.claim import Claimed, claim, release
 from agents.hints import Hints
 from agents.offspring import adopt_orphans
@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 4.0
 PRESENCE_SECONDS = 5.0
 REDIS_AWAY_SECONDS = 2.0
+BREATH_SECONDS = 1.0  # when the system has no room for a process
 LONGEST_DATABASE_WAIT = 5.0
 # How long a PostgreSQL that hangs may keep a tick waiting, in which a run is cancelled or handed back.
 DATABASE_PATIENCE_SECONDS = 3.0
@@ -149,10 +150,13 @@ class AgentWorker(Worker):
         if self._claim_in_doubt:
             registry.beat(self._session, self._identity)
             release(self._session, self._identity.id)
+            errands.release_claims(self._session, self._identity.id)
             self._claim_in_doubt = False
+        if self._take_errands(of_flows=True):
+            return True
         claimed = claim(self._session, self._identity.id, self._identity.queue_ids)
         if claimed is None:
-            return False
+            return self._take_errands(of_flows=False)
         self._execute(claimed)
         return True
 
@@ -203,15 +207,37 @@ class AgentWorker(Worker):
         announce.publish(
             announce.RunChanged(run.id, claimed.workspace_id, claimed.version, "PENDING", "Pending")
         )
-        supervision.run(self.beat, self._order)
+        supervision.run(self.beat, self._order, self._hints)
         self._runs += 1
         self._state = WorkerStatus.IDLE
+
+    def _take_errands(self, *, of_flows: bool) -> bool:
+        """Help a running flow, or run background tasks; False if there is nothing of the kind to do."""
+        stint = errands.claim_stint(self._session, self._identity, of_flows=of_flows)
+        if stint is None:
+            return False
+        if self._stop_requested:  # while it was claiming
+            errands.release_claims(self._session, self._identity.id)
+            return True
+        logger.info("%s, beginning with %s", "Errands" if of_flows else "Background tasks", stint.first.name)
+        try:
+            supervision = errands.start(stint, self._conninfo, self._session)
+        except OSError as error:
+            logger.warning("Could not start a process for %s: %s", stint.first.name, error)
+            errands.release_claims(self._session, self._identity.id)
+            self._sleep(BREATH_SECONDS)
+            return True
+        self._state = WorkerStatus.BUSY
+        supervision.run(self.beat, self._order, self._hints)
+        self._runs += 1
+        self._state = WorkerStatus.IDLE
+        return True
 
     def _start(self, claimed: Claimed) -> Supervision:
         pid = horse.fork(claimed, self._conninfo, self._session)
         try:
             grace = settings.PORTAL_CANCEL_GRACE_SECONDS
-            return Supervision(self._session, claimed, pid, grace, self._hints)
+            return Supervision(self._session, claimed, pid, grace)
         except OSError:  # no room for its guard: better no process than one that nobody watches
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -30,10 +30,8 @@ class ScopedQuerySet(models.QuerySet[Any]):
 
     def for_actor(self, actor: Actor) -> Self:
         """Only the rows of the workspaces that `actor` may see; none for an anonymous one."""
-        path = self.model.workspace_path
-        prefix = f"{path}__" if path else ""
         if actor.workspace_id is not None:
-            return self.filter(**{f"{prefix}id": actor.workspace_id})
+            return self._within("id", actor.workspace_id)
         if actor.is_superuser:
             return self
         if actor.user_id is None:
@@ -41,16 +39,23 @@ class ScopedQuerySet(models.QuerySet[Any]):
         from flows.models.workspace import Membership
 
         mine = Membership.objects.filter(user_id=actor.user_id).values("workspace_id")
-        return self.filter(**{f"{prefix}id__in": mine})
+        return self._within("id__in", mine)
+
+    def _within(self, lookup: str, value: Any) -> Self:
+        condition = models.Q()
+        for path in self.model.workspace_paths or (self.model.workspace_path,):
+            condition |= models.Q(**{f"{path}__{lookup}" if path else lookup: value})
+        return self.filter(condition)
 
 
 ScopedManager = models.Manager.from_queryset(ScopedQuerySet)
 
 
 class ScopedModel(models.Model):
-    """A model that belongs to a workspace."""
+    """A model that belongs to a workspace. Some find it by one of several `workspace_paths`."""
 
     workspace_path: ClassVar[str] = "workspace"
+    workspace_paths: ClassVar[tuple[str, ...]] = ()
 
     objects = ScopedManager()
 

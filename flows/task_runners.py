@@ -1,5 +1,6 @@
 """Where submitted tasks run."""
 
+from flows.sdk.agents_runner import AgentsTaskRunner
 from flows.sdk.cluster_runners import DaskTaskRunner, RayTaskRunner
 from flows.sdk.process_pool import ProcessPoolTaskRunner
 from flows.sdk.runners import ThreadPoolTaskRunner
@@ -8,6 +9,7 @@ from flows.sdk.runners import ThreadPoolTaskRunner
 ConcurrentTaskRunner = ThreadPoolTaskRunner
 
 __all__ = [
+    "AgentsTaskRunner",
     "ConcurrentTaskRunner",
     "DaskTaskRunner",
     "ProcessPoolTaskRunner",

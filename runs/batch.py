@@ -127,7 +127,7 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
         events = sorted(batch.events, key=lambda event: event.task_run_id)
         tx.execute(TASK_STATES, [_json(map(_event_row, events)), attempt, attempt, written.version])
     if batch.logs:
-        tx.execute(LOGS, [_json(_log_row(id, line) for id, line in batch.logs)])
+        record_lines(tx, batch.logs)
     if batch.artifacts:
         tx.execute(ARTIFACTS, [written.workspace_id, _json(map(_artifact_row, newest(batch.artifacts)))])
     if batch.results:
@@ -137,6 +137,11 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
     )
     tx.on_commit(lambda: announce.publish(changed))
     return written
+
+
+def record_lines(tx: Transaction, lines: Iterable[tuple[UUID, LogLine]]) -> None:
+    """Write log lines; one whose id and time are there already is not written again."""
+    tx.execute(LOGS, [_json(_log_row(id, line) for id, line in lines)])
 
 
 def _event_row(event: TaskRunEvent) -> dict[str, Any]:

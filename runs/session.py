@@ -5,7 +5,7 @@ psycopg connection of their own. The code that changes runs is written once, aga
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar, cast
 
@@ -18,13 +18,14 @@ from flows.sdk import batching
 from runs.patience import patience
 
 Row = tuple[Any, ...]
+Params = Sequence[Any] | Mapping[str, Any]  # for %s, or for %(name)s
 Result = TypeVar("Result")
 
 
 class Transaction(Protocol):
     """An open transaction."""
 
-    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
         """Run one statement and return its rows. JSON columns come back as text."""
         ...
 
@@ -47,7 +48,7 @@ class _DjangoTransaction:
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
 
-    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
         self._cursor.execute(sql, params)
         return cast(list[Row], self._cursor.fetchall()) if self._cursor.description else []
 
@@ -74,7 +75,7 @@ class _PsycopgTransaction:
         self._cursor = cursor
         self.callbacks: list[Callable[[], None]] = []
 
-    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
         self._cursor.execute(sql.encode(), params or None)
         return self._cursor.fetchall() if self._cursor.description else []
 

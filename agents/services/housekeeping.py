@@ -6,9 +6,11 @@ from django.db.models import Exists, OuterRef
 
 from agents.models import Agent, ServiceStatus
 from agents.services.database import alone
+from runs.background import remove_old
 from runs.models import FlowRun
 from runs.partitions import ensure_partitions
 from runs.results import remove_expired_results
+from runs.session import DjangoSession
 
 # An agent that executed runs is named on their pages, and stays as long as they do.
 KEEP_IDLE_AGENTS = timedelta(days=1)
@@ -25,6 +27,8 @@ def keep_house(now: datetime) -> None:
         if mine:
             remove_stale_rows(now)
             remove_expired_results(now)
+            with DjangoSession().transaction() as tx:
+                remove_old(tx)
 
 
 def remove_stale_rows(now: datetime) -> None:

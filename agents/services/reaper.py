@@ -1,10 +1,10 @@
 """The reaper ends runs whose agent has died: nobody else would ever say that they are over."""
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from agents.claim import LEASE_SECONDS
 from agents.services.database import alone
+from agents.services.steadiness import Steadiness
 from flows.sdk.recorder import Status
 from flows.sdk.states import Cancelled, Crashed, State
 from runs.models import FlowRun
@@ -14,28 +14,17 @@ from runs.transition import transition
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=LEASE_SECONDS)
-# Agents renew every 2 s. A shorter silence of the database costs no agent its lease.
-GAP = timedelta(seconds=3)
 BATCH = 50
 
 
 class Reaper:
-    """Trusts an expired lease only if it has itself been ticking without a gap for one lease.
-
-    While PostgreSQL or this process was away, agents could not renew, or nobody could see that
-    they did: everybody gets a whole lease to show that they live.
-    """
+    """Ends runs whose lease ran out, when it has been looking for long enough to be sure."""
 
     def __init__(self) -> None:
-        self._last: datetime | None = None
-        self._steady_since: datetime | None = None
+        self._steadiness = Steadiness()
 
     def step(self, now: datetime) -> None:
-        if self._steady_since is None or self._last is None or now - self._last > GAP:
-            self._steady_since = now
-        self._last = now
-        if now - self._steady_since < LEASE:
+        if not self._steadiness.tick(now):
             return
         with alone("reap") as mine:
             if mine:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from agents.models import ServiceStatus
 from agents.services import materialise
+from agents.services.errands import ErrandKeeper
 from agents.services.housekeeping import keep_house
 from agents.services.late import mark_late
 from agents.services.loop import Loop, Outages, Step
@@ -36,6 +37,7 @@ class Scheduler:
             self._loop("sweep", sweep, every=1),
             self._loop("late", mark_late, every=1),
             self._loop("pauses", expire_pauses, every=1),
+            self._loop("errands", ErrandKeeper().step, every=1),
             self._loop("reap", Reaper().step, every=1),
             self._loop("presence", tell_of_agents, every=1),
             self._loop("rollup", lambda now: roll_up(DjangoSession(), now), every=10),

@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from flows.sdk.recorder import Verdict
 from flows.sdk.states import State
+
+if TYPE_CHECKING:
+    from flows.sdk.agents_runner import Errands
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +104,16 @@ class Blocks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The ports of one server. `url` is where people find it in a browser; "" if there is none."""
+    """The ports of one server. `url` is where people find it in a browser; "" if there is none.
+
+    `errands` leads to its agents; None where tasks cannot be sent to them.
+    """
 
     runs: Runs
     variables: Variables
     blocks: Blocks
     url: str = ""
+    errands: "Errands | None" = None
 
 
 _current: ContextVar[Backend | None] = ContextVar("current_backend", default=None)

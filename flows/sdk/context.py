@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flows.sdk.replay import Replay
     from flows.sdk.runners import ThreadPoolTaskRunner
     from flows.sdk.task_engine import TaskCall
-    from flows.sdk.task_run import TaskRun
+    from flows.sdk.task_run import TakesLines, TaskRun
     from flows.sdk.tasks import Task
 
 
@@ -70,6 +70,13 @@ class TaskRunContext:
     def parameters(self) -> dict[str, Any]:
         """The arguments of the call by name, with defaults."""
         return self.task.arguments(self.call.args, self.call.kwargs) if self.call else {}
+
+    @property
+    def lines(self) -> "TakesLines | None":
+        """Where its log lines go; None if nobody keeps them."""
+        if self.flow is not None:
+            return self.flow.recorder
+        return self.call.run.lines if self.call else None
 
     @property
     def task_run(self) -> "TaskRunContext":

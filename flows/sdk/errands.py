@@ -197,13 +197,18 @@ def carried_out(packed: bytes, line: Line | None = None) -> bytes:
     try:
         errand: Errand = cloudpickle.loads(packed)
         value = copy_context().run(_call, errand, line or notes)
-        return _packed_outcome(Outcome(value, reports=notes.taken))
+        return packed_outcome(Outcome(value, reports=notes.taken))
     except BaseException as error:
         text = "".join(traceback.format_exception(error)).rstrip()
-        return _packed_outcome(Outcome(error=error, traceback=text, reports=notes.taken))
+        return packed_outcome(Outcome(error=error, traceback=text, reports=notes.taken))
 
 
-def _packed_outcome(outcome: Outcome) -> bytes:
+def failed_at(why: str) -> bytes:
+    """The packed outcome of an errand that was done, but whose result cannot be sent back. TypeError."""
+    return packed_outcome(Outcome(error=TypeError(why)))
+
+
+def packed_outcome(outcome: Outcome) -> bytes:
     import cloudpickle
 
     try:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.sdk.context import (
     FlowRunContext,
@@ -21,6 +21,9 @@ from flows.sdk.context import (
     current_task,
 )
 from flows.sdk.recorder import LogLine, Recorder
+
+if TYPE_CHECKING:
+    from flows.sdk.task_run import TakesLines
 
 RunLogger = logging.LoggerAdapter[logging.Logger]
 
@@ -52,7 +55,7 @@ class _RunLogger(logging.Logger):
 
     def callHandlers(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
-        recorder: Recorder | None = fields.get("recorder")
+        recorder: TakesLines | None = fields.get("recorder")
         if recorder is not None:
             when = datetime.fromtimestamp(record.created, UTC)
             text = _text.format(record)
@@ -112,10 +115,10 @@ def logger_of_run(recorder: Recorder, flow_run_id: Any, title: str) -> RunLogger
 
 
 def task_logger(context: TaskRunContext) -> RunLogger:
-    """The logger of a task run; outside flows its lines belong to no run."""
+    """The logger of a task run; outside flows, only those of background tasks are kept."""
     extra = {
-        "recorder": context.flow.recorder if context.flow else None,
-        "flow_run_id": context.flow.run.id if context.flow else None,
+        "recorder": context.lines,
+        "flow_run_id": context.flow_run_id,
         "task_run_id": context.id,
         "run_title": f"Task run {context.name!r}",
     }

@@ -52,7 +52,7 @@ class ProcessPoolTaskRunner(RemoteTaskRunner):
         self.initializer = initializer
         self.initargs = initargs
         self._of_thread = threading.local()
-        self._processes: list[_Process] = []
+        self._processes: list[TaskProcess] = []
 
     def options(self) -> dict[str, Any]:
         return {**super().options(), "initializer": self.initializer, "initargs": self.initargs}
@@ -63,13 +63,13 @@ class ProcessPoolTaskRunner(RemoteTaskRunner):
     def _carry_out(self, errand: bytes, recorder: Recorder, limit: Limit | None) -> bytes:
         return self._process().carry_out(errand, recorder, limit)
 
-    def _process(self) -> "_Process":
+    def _process(self) -> "TaskProcess":
         """The process of this thread; a new one, if there is none or it was lost."""
-        process: _Process | None = getattr(self._of_thread, "process", None)
+        process: TaskProcess | None = getattr(self._of_thread, "process", None)
         if process is None or process.is_lost:
             with self._lock:
                 self._refuse_if_closed()
-                process = self._of_thread.process = _Process(self.initializer, self.initargs)
+                process = self._of_thread.process = TaskProcess(self.initializer, self.initargs)
                 self._processes.append(process)
         return process
 
@@ -89,7 +89,7 @@ class ProcessPoolTaskRunner(RemoteTaskRunner):
             process.wait()
 
 
-class _Process:
+class TaskProcess:
     """A process that does one errand at a time."""
 
     def __init__(self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:

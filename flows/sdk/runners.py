@@ -136,7 +136,7 @@ class RemoteTaskRunner(ThreadPoolTaskRunner, ABC):
     hooks from the same engine as any other; only the call of its function is sent.
     """
 
-    def place(self) -> "RemoteTaskRunner":
+    def place(self) -> "RemoteTaskRunner | None":
         return self
 
     def prepare(self) -> None:

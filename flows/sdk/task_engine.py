@@ -40,7 +40,9 @@ class TaskCall:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         wait_for: Iterable[Any] = (),
+        run: TaskRun | None = None,
     ) -> None:
+        """`run` None: a task run is made for the call."""
         self.task = task
         self.args = args
         self.kwargs = kwargs
@@ -51,7 +53,7 @@ class TaskCall:
         if parent := current_task.get():
             inputs["__parents__"] = [str(parent.id)]
         tags = merge_tags(current_tags.get(), task.tags)
-        self.run = TaskRun(current_flow.get(), task.name, task.task_key, tags, inputs)
+        self.run = run or TaskRun(current_flow.get(), task.name, task.task_key, tags, inputs)
 
     def finish(self, place: Place | None = None) -> State:
         """Run to the end from this thread; what would end the thread becomes the state.

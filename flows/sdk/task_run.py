@@ -3,12 +3,19 @@
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from flows.sdk.context import FlowRunContext, next_sequence
 from flows.sdk.ids import uuid7
-from flows.sdk.recorder import TaskRunEvent
+from flows.sdk.recorder import LogLine, TaskRunEvent
 from flows.sdk.states import Crashed, Pending, State, StateType
+
+
+class TakesLines(Protocol):
+    """A recorder, or whatever else keeps the log lines of a run."""
+
+    def log(self, line: LogLine) -> None: ...
 
 
 class TaskRun:
@@ -26,11 +33,12 @@ class TaskRun:
         task_key: str,
         tags: tuple[str, ...],
         inputs: Mapping[str, list[str]],
+        id: UUID | None = None,
     ) -> None:
         self.flow = flow
-        self.id: UUID = uuid7()
+        self.id: UUID = id or uuid7()
         self.task_key = task_key
-        self.dynamic_key = f"{flow.call_prefix}{flow.next_call(task_key)}" if flow else "0"
+        self.dynamic_key = self._dynamic_key(flow)
         self.name = f"{name}-{self.dynamic_key}"
         self.tags = tags
         self.inputs = inputs
@@ -48,6 +56,11 @@ class TaskRun:
     def key(self) -> tuple[str, str]:
         """Which call of which task of the flow run this is."""
         return self.task_key, self.dynamic_key
+
+    @property
+    def lines(self) -> "TakesLines | None":
+        """Where its log lines go."""
+        return self.flow.recorder if self.flow else None
 
     @property
     def flow_run_id(self) -> UUID | None:
@@ -68,8 +81,7 @@ class TaskRun:
             self.end_time = state.timestamp
             self._close()
         self.state = state
-        if self.flow is not None:
-            self._report(self.flow, state)
+        self._report(state)
         return state
 
     def leave(self, state: State) -> State:
@@ -97,7 +109,13 @@ class TaskRun:
             return self.state
         return Crashed(message=repr(error), data=error)
 
-    def _report(self, flow: FlowRunContext, state: State) -> None:
+    def _dynamic_key(self, flow: FlowRunContext | None) -> str:
+        return f"{flow.call_prefix}{flow.next_call(self.task_key)}" if flow else "0"
+
+    def _report(self, state: State) -> None:
+        flow = self.flow
+        if flow is None:
+            return
         flow.recorder.task_event(
             TaskRunEvent(
                 self.id,

@@ -2,11 +2,11 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
 from flows.sdk.annotations import Annotation, Unmapped
@@ -25,6 +25,9 @@ from flows.sdk.states import State
 from flows.sdk.steps import drive, drive_async
 from flows.sdk.task_engine import TaskCall
 from flows.sdk.timeouts import checked_timeout
+
+if TYPE_CHECKING:
+    from flows.sdk.background import BackgroundFuture
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -211,6 +214,34 @@ class Task(Generic[P, R]):
             return futures
         futures.wait()
         return [future.state for future in futures]
+
+    def delay(self, *args: Any, **kwargs: Any) -> "BackgroundFuture[Any]":
+        """Have the task run in the background, and return its future at once: `apply_async` with plain
+        arguments."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        wait_for: Iterable[Any] = (),
+        queue: str = "default",
+    ) -> "BackgroundFuture[Any]":
+        """Have the task run in the background: in a process that serves it, or an agent of `queue`.
+
+        Futures among the arguments, and in `wait_for`, are waited for. Raises TypeError for arguments that
+        do not fit, cannot be packed or are more than 2 MiB, and NoPortalError without a Portal.
+        """
+        from flows.sdk.background import sent
+
+        return sent(self, tuple(args or ()), kwargs or {}, wait_for, queue)
+
+    def serve(self, limit: int | None = 10) -> None:
+        """Run the background calls of this task in this process until it is stopped; see
+        `flows.task_worker.serve`."""
+        from flows.sdk.task_worker import serve
+
+        serve(self, limit=limit)
 
     def arguments(self, args: Iterable[Any], kwargs: Any) -> dict[str, Any]:
         """Arguments by name, defaults included. Raises TypeError if they do not fit the function."""

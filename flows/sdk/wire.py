@@ -65,18 +65,19 @@ def verdict_as_json(verdict: Verdict) -> Json:
 def verdict_from(body: Mapping[str, Any], proposed: State) -> Verdict:
     """The server's answer. An accepted state is the proposed one, which still has its value."""
     status, found = Status(body["status"]), body["state"]
-    state = proposed if status is Status.ACCEPT else _state_from(found) if found else None
+    state = proposed if status is Status.ACCEPT else state_from(found) if found else None
     return Verdict(status, state, body["reason"], body["delay_seconds"])
 
 
-def _state_from(body: Mapping[str, Any]) -> State:
+def state_from(body: Mapping[str, Any]) -> State:
+    """A state as the API shows it."""
     return State(
         StateType(body["type"]),
         name=body["name"],
-        message=body["message"],
+        message=body["message"] or "",
         timestamp=datetime.fromisoformat(body["timestamp"]),
         id=UUID(body["id"]),
-        details=body["details"],
+        details=body.get("details") or {},
     )
 
 

@@ -1,4 +1,5 @@
 from runs.models.artifact import Artifact
+from runs.models.errand import Errand
 from runs.models.event import Event
 from runs.models.flow_run import FlowRun, FlowRunState
 from runs.models.limit import ConcurrencyLimit, Slot
@@ -12,6 +13,7 @@ from runs.models.task_run import TaskRun, TaskRunState
 __all__ = [
     "Artifact",
     "ConcurrencyLimit",
+    "Errand",
     "Event",
     "FlowRun",
     "FlowRunState",

@@ -3,22 +3,34 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from flows.models import Workspace
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
 from runs.models.flow_run import FlowRun, StateType
 
 
 class TaskRun(ScopedModel):
-    """One call of a task within a flow run. Written only by `runs.task_states`.
+    """One call of a task, within a flow run or (background tasks) outside of flows, in a workspace.
 
     `(attempt, sequence)` says which report the row shows: newest wins. `version` is the flow run's
     version at that write, so that a page can ask for what changed since it last looked.
     """
 
-    workspace_path = "flow_run__workspace"
+    workspace_paths = ("flow_run__workspace", "workspace")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="task_runs")
+    flow_run = models.ForeignKey(
+        FlowRun, on_delete=models.CASCADE, null=True, blank=True, related_name="task_runs"
+    )
+    workspace = models.ForeignKey(
+        Workspace,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="task_runs",
+        help_text="Of a task run outside of flows.",
+    )
     task_key = models.CharField(max_length=500)
     dynamic_key = models.CharField(max_length=100)
     name = models.CharField(max_length=200)
@@ -43,6 +55,11 @@ class TaskRun(ScopedModel):
             # Run page: what changed since a version. Lists: in order of creation.
             models.Index(fields=["flow_run", "version"], name="taskrun_changes"),
             models.Index(fields=["flow_run", "id"], name="taskrun_of_run"),
+            models.Index(
+                fields=["workspace", "id"],
+                name="taskrun_in_background",
+                condition=models.Q(workspace__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -52,14 +69,19 @@ class TaskRun(ScopedModel):
 class TaskRunState(ScopedModel):
     """One entry of a task run's history. Append-only, idempotent by id."""
 
-    workspace_path = "flow_run__workspace"
+    workspace_paths = ("flow_run__workspace", "task_run__workspace")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     task_run = models.ForeignKey(
         TaskRun, on_delete=models.CASCADE, db_constraint=False, related_name="states"
     )
     flow_run = models.ForeignKey(
-        FlowRun, on_delete=models.CASCADE, db_index=False, related_name="task_run_states"
+        FlowRun,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="task_run_states",
     )
     type = models.CharField(max_length=20, choices=StateType)
     name = models.CharField(max_length=100)

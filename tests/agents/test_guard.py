@@ -25,7 +25,7 @@ if horse == 0:
     os.posix_spawn("/bin/sleep", ["sleep", "600"], {})  # a grandchild of the parent
     time.sleep(600)
 os.setpgid(horse, horse)
-guard = Guard(horse, "test")
+guard = Guard(horse)
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -49,7 +49,7 @@ def test_the_death_of_the_parent_ends_the_whole_group() -> None:
 def test_closing_ends_what_is_left_of_the_group_and_leaves_no_zombie() -> None:
     horse = sleeper()
     before = descendants(os.getpid())
-    guard = Guard(horse.pid, "test")
+    guard = Guard(horse.pid)
     guard.close()
     assert horse.wait(timeout=3) == -signal.SIGKILL
     assert descendants(os.getpid()) <= before
@@ -58,7 +58,7 @@ def test_closing_ends_what_is_left_of_the_group_and_leaves_no_zombie() -> None:
 def test_the_guard_outlives_the_signals_that_a_group_may_get() -> None:
     """Otherwise a flow that signals its own group would rid itself of its guard."""
     horse = sleeper()
-    guard = Guard(horse.pid, "test")
+    guard = Guard(horse.pid)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         os.killpg(horse.pid, number)
     horse.wait(timeout=3)

@@ -11,11 +11,14 @@ TASKS = 1_000
 FLOW = """
 import time
 from flows import flow, get_run_logger, task
-from flows.task_runners import DaskTaskRunner, ProcessPoolTaskRunner, RayTaskRunner, ThreadPoolTaskRunner
+from flows.task_runners import (
+    AgentsTaskRunner, DaskTaskRunner, ProcessPoolTaskRunner, RayTaskRunner, ThreadPoolTaskRunner,
+)
 
 RUNNERS = {
     "threads": lambda: ThreadPoolTaskRunner(),
     "processes": lambda: ProcessPoolTaskRunner(max_workers=2),
+    "agents": lambda: AgentsTaskRunner(queue="bench-helpers", local_after=None),
     "Dask": lambda: DaskTaskRunner(cluster_kwargs={"n_workers": 2, "dashboard_address": "127.0.0.1:0"}),
     "Ray": lambda: RayTaskRunner(init_kwargs={
         "num_cpus": 2, "include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False,
@@ -39,11 +42,13 @@ def spread(runner: str, tasks: int) -> None:
 """
 
 # Runner: the package that it needs.
-RUNNERS = {"threads": "flows", "processes": "flows", "Dask": "distributed", "Ray": "ray"}
+RUNNERS = {"threads": "flows", "processes": "flows", "agents": "flows", "Dask": "distributed", "Ray": "ray"}
 
 
 def measure(folder: Path) -> list[Figure]:
     with Bench(folder, "spread", FLOW) as bench:
+        for _ in range(2):
+            bench.stack.start("rqworker", "bench-helpers").wait_for("serves")
         return [_measured(bench, runner) for runner, package in RUNNERS.items() if find_spec(package)]
 
 

@@ -23,7 +23,10 @@ from tests.processes import RunningStack, wait_until
 
 pytestmark = pytest.mark.processes
 
-LOOPS = {"materialise", "ring", "sweep", "late", "pauses", "reap", "presence", "rollup", "retention", "house"}
+LOOPS = {
+    "materialise", "ring", "sweep", "late", "pauses", "errands", "reap", "presence", "rollup", "retention",
+    "house",
+}  # fmt: skip
 
 
 @contextmanager

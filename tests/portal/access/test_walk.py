@@ -137,6 +137,10 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
         flow_run=run, task_key="t", dynamic_key="0", name="t-0", created=now, state_type="RUNNING",
         state_name="Running", state_timestamp=now,
     )  # fmt: skip
+    background = TaskRun.objects.create(
+        workspace=run.workspace, task_key="t", dynamic_key="0", name="t-0", created=now, state_type="RUNNING",
+        state_name="Running", state_timestamp=now,
+    )  # fmt: skip
     artifact = Artifact.objects.create(workspace=run.workspace, flow_run=run, type="table", data=[])
     variable = Variable.objects.create(workspace=run.workspace, name="limit", value=1)
     block = Block.objects.create(workspace=run.workspace, name="api-key", sealed=b"")
@@ -148,6 +152,7 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
         "work_queues": run.work_queue_id, "task_runs": task_run.id, "artifacts": artifact.id,
         "concurrency_limits": limit.id, "bundles": bundle.sha256,
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
+        "background_tasks": background.id,
     }  # fmt: skip
 
 
@@ -164,6 +169,7 @@ def test_what_is_asked_for_by_name_or_run_is_not_there(
 @pytest.mark.parametrize(
     "resource",
     [
+        "background_tasks",
         "flows",
         "deployments",
         "flow_runs",

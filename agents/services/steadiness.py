@@ -1,0 +1,28 @@
+"""Whether a loop has been ticking without a gap, so that what it sees expired is to be believed."""
+
+from datetime import datetime, timedelta
+
+from agents.claim import LEASE_SECONDS
+
+LEASE = timedelta(seconds=LEASE_SECONDS)
+# Agents renew every 2 s. A shorter silence of the database costs no agent its lease.
+GAP = timedelta(seconds=3)
+
+
+class Steadiness:
+    """Trusts an expired lease only if the loop has itself been ticking without a gap for one lease.
+
+    While PostgreSQL or this process was away, agents could not renew, or nobody could see that
+    they did: everybody gets a whole lease to show that they live.
+    """
+
+    def __init__(self) -> None:
+        self._last: datetime | None = None
+        self._since: datetime | None = None
+
+    def tick(self, now: datetime) -> bool:
+        """Note a tick of the loop, and say whether leases that ran out may be ended."""
+        if self._since is None or self._last is None or now - self._last > GAP:
+            self._since = now
+        self._last = now
+        return now - self._since >= LEASE

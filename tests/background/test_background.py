@@ -1,0 +1,120 @@
+"""Tasks outside of flows: handed in by HTTP, run by agents and by processes that serve them."""
+
+import os
+import signal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from flows.sdk import portal
+from runs.models import Errand, TaskRun
+from tests.background import tasks
+from tests.background.conftest import Background
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.processes
+
+
+def holders(background: Background) -> list[int]:
+    """The pids of the processes that were at `hold`."""
+    file = background.folder / "holders"
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+def history(id: UUID) -> list[str]:
+    states = TaskRun.objects.get(id=id).states.order_by("attempt", "sequence")
+    return list(states.values_list("name", flat=True))
+
+
+def test_an_agent_runs_a_delayed_task(background: Background) -> None:
+    background.agent()
+    future = tasks.add.delay(1, other=2)
+    assert future.result(timeout=15)[0] == 3
+    assert future.state.is_completed()
+    assert history(future.task_run_id) == ["Scheduled", "Pending", "Running", "Completed"]
+    task_run = TaskRun.objects.get(id=future.task_run_id)
+    assert (task_run.flow_run, task_run.run_count) == (None, 1)
+    lines = portal.needed("this test").get(f"background_tasks/{future.task_run_id}/logs")["results"]
+    assert [line["message"] for line in lines] == ["adding 1"]
+
+
+def test_retries_async_tasks_and_failures(background: Background) -> None:
+    background.agent()
+    tried = tasks.fail_twice.apply_async([str(background.folder)])
+    added = tasks.add_async.apply_async(kwargs={"one": 1, "other": 2})
+    failed = tasks.fail.delay("an example")
+    assert (tried.result(timeout=15), added.result(timeout=15)) == ("xxx", 3)
+    with pytest.raises(ValueError, match="an example"):
+        failed.result(timeout=15)
+    assert isinstance(failed.result(raise_on_failure=False), ValueError)
+    assert failed.state.is_failed()
+    assert TaskRun.objects.get(id=tried.task_run_id).run_count == 3
+
+
+def test_a_process_serves_tasks(background: Background) -> None:
+    """It finds its own functions: nothing but the arguments has to be packed."""
+    worker: Any = background.worker()
+    try:
+        future = tasks.locked.delay()
+        assert not Errand.objects.get(id=future.task_run_id).for_agents
+        assert future.result(timeout=20) == worker.pid
+    finally:
+        worker.terminate()
+    assert worker.wait(10) == 0
+
+
+def test_the_tasks_of_a_killed_worker_are_taken_by_the_next(background: Background) -> None:
+    background.stack.start("scheduler")
+    first: Any = background.worker()
+    future = tasks.hold.delay(str(background.folder))
+    wait_until(lambda: holders(background), what="the task begins")
+    os.killpg(first.pid, signal.SIGKILL)
+    second: Any = background.worker()
+    try:
+        wait_until(lambda: len(holders(background)) == 2, timeout=20, what="the next worker takes it")
+        (background.folder / "go").touch()
+        assert future.result(timeout=15) == second.pid
+    finally:
+        second.kill()
+        first.wait()
+        second.wait()
+    told = TaskRun.objects.get(id=future.task_run_id).states.filter(message__contains="stopped responding")
+    assert told.count() == 1
+
+
+def test_a_task_that_kills_its_worker_is_given_up(background: Background) -> None:
+    agent = background.agent()
+    future = tasks.die.delay(str(background.folder))
+    future.wait(timeout=20)
+    assert future.state.is_crashed()
+    assert "exit code 1" in future.state.message
+    assert (background.folder / "deaths").read_text() == "xxx"
+    assert agent.is_alive
+    with pytest.raises(Exception, match="exit code 1"):
+        future.result()
+
+
+def test_what_was_altered_is_not_opened(background: Background) -> None:
+    future = tasks.add.delay(1)
+    other = tasks.add.delay(2)
+    Errand.objects.filter(id=future.task_run_id).update(
+        payload=Errand.objects.get(id=other.task_run_id).payload
+    )
+    agent = background.agent()
+    assert other.result(timeout=15)[0] == 2
+    future.wait(timeout=15)
+    assert future.state.is_crashed()
+    assert agent.output.count("was altered") == 1
+
+
+def test_a_cancelled_task_is_stopped(background: Background) -> None:
+    background.agent()
+    future = tasks.hold.delay(str(background.folder))
+    wait_until(lambda: holders(background), what="the task begins")
+    server = portal.needed("this test")
+    assert server.post(f"background_tasks/{future.task_run_id}/cancel", {}) == {"cancelled": True}
+    assert future.state.is_cancelled()
+    assert server.post(f"background_tasks/{future.task_run_id}/cancel", {}) == {"cancelled": False}
+    again = tasks.add.delay(1)
+    assert again.result(timeout=15)[0] == 1
