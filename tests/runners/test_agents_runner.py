@@ -1,5 +1,6 @@
 """Tasks in agents: two real agents, or more, and what happens when they are killed, cancelled or lied to."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,18 @@ def test_tasks_of_a_killed_agent_are_tried_again_elsewhere(stage: AgentsStage) -
     tried_again = run.task_runs.get(dynamic_key="1")
     assert tried_again.run_count == 2
     assert "stopped responding" in tried_again.states.get(name="AwaitingRetry").message
+
+
+def test_an_agent_that_stops_hands_its_task_back(stage: AgentsStage) -> None:
+    agents = [stage.agent("--drain-seconds", "0") for _ in range(3)]
+    run = stage.create("surviving")
+    pid = stage.held(1)
+    helper = next(agent for agent in agents if agent.pid == parent_of(pid))
+    helper.signal(signal.SIGTERM)
+    assert helper.wait() == 0
+    assert not_alive_soon(pid)
+    assert stage.ended(run, timeout=30).state_type == "COMPLETED"
+    assert run.task_runs.get(dynamic_key="1").run_count == 1
 
 
 def test_cancelling_a_flow_ends_its_tasks_everywhere(stage: AgentsStage) -> None:
