@@ -14,9 +14,9 @@ from flows.sdk.base_transaction import CommitMode, IsolationLevel, current_trans
 from flows.sdk.cache_policies import DEFAULT, NO_CACHE, CacheKeyError, checked_key, hash_of_source
 from flows.sdk.context import FlowRunContext, TaskRunContext
 from flows.sdk.hashing import hash_objects
-from flows.sdk.result_options import is_asked_for
+from flows.sdk.result_options import is_asked_for, is_cached_in_memory
 from flows.sdk.results import ResultStore, current_keeper
-from flows.sdk.states import Completed, Failed, State
+from flows.sdk.states import Completed, Failed, MissingResult, State, Unloaded
 from flows.sdk.steps import Steps
 from flows.sdk.transactions import Transaction
 
@@ -47,7 +47,22 @@ def kept(call: "TaskCall", context: TaskRunContext) -> Steps[State]:
         yield from transaction.close(error)
         raise
     yield from transaction.close(None if state.is_completed() else _Failure(state))
+    if transaction.has_written and not is_cached_in_memory(call.task, context.flow):
+        call.unloaded = _unloaded(transaction, context)
     return call.run.state
+
+
+def _unloaded(transaction: Transaction, context: TaskRunContext) -> Unloaded:
+    """The result that the transaction wrote, to be read when somebody asks for it."""
+    key, store, logger = transaction.key, transaction.store, logs.task_logger(context)
+
+    def load() -> Any:
+        record = store.read(key, logger) if key is not None and store is not None else None
+        if record is None:
+            raise MissingResult(f"The result of task run {context.name!r} is not stored any more.")
+        return record.result
+
+    return Unloaded(load)
 
 
 class _Failure(Exception):

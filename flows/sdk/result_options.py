@@ -60,5 +60,12 @@ def is_asked_for(task: "Task[Any, Any]", flow: "FlowRunContext | None") -> bool 
     return {"true": True, "false": False}.get(os.environ.get("PORTAL_RESULTS_PERSIST_BY_DEFAULT", "").lower())
 
 
+def is_cached_in_memory(task: "Task[Any, Any]", flow: "FlowRunContext | None") -> bool:
+    """Whether the result of a submitted task stays in memory once it is stored."""
+    if task.cache_result_in_memory is not None:
+        return task.cache_result_in_memory
+    return flow is None or flow.flow.cache_result_in_memory is not False
+
+
 def _names_results(owner: Any) -> bool:
     return owner.result_storage is not None or owner.result_serializer is not None

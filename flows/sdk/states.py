@@ -1,5 +1,6 @@
 """States of flow runs and task runs: a type from a closed set, and a name that says more."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -25,6 +26,15 @@ class StateType(str, Enum):
 
 
 TERMINAL = frozenset({StateType.CANCELLED, StateType.COMPLETED, StateType.FAILED, StateType.CRASHED})
+
+
+class Unloaded:
+    """A result that is not in memory but where results are kept; `load` reads it from there."""
+
+    __slots__ = ("load",)
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self.load = load
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +85,17 @@ class State:
         return self.type is StateType.SCHEDULED
 
     def result(self, raise_on_failure: bool = True) -> Any:
-        """The value of a completed run; a failed run raises (or returns) its exception."""
+        """The value of a completed run; a failed run raises (or returns) its exception.
+
+        Raises MissingResult for a value that was stored and is not there any more.
+        """
         if isinstance(self.data, BaseException):
             if raise_on_failure and not self.is_completed():
                 raise self.data
             return self.data
         if raise_on_failure and not self.is_completed():
             raise _first_exception(self)
-        return self.data
+        return self.data.load() if isinstance(self.data, Unloaded) else self.data
 
     def anew(self) -> "State":
         """The same state, entered now by another run."""
@@ -91,6 +104,10 @@ class State:
     def __str__(self) -> str:
         """As in "Completed()" or "Failed('no such file')"."""
         return f"{self.name}({self.message!r})" if self.message else f"{self.name}()"
+
+
+class MissingResult(RuntimeError):
+    """A result was stored, and cannot be read any more."""
 
 
 class UnfinishedRun(RuntimeError):

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,24 @@ from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.errands import Place, ProcessLost, RemoteTraceback, Sent
 from flows.sdk.futures import TaskFuture
 from flows.sdk.generators import body
-from flows.sdk.hooks import run_hooks
+from flows.sdk.hooks import UserCall, run_hooks
 from flows.sdk.inputs import UpstreamTaskError, futures_of, replaceable, resolved
 from flows.sdk.recorder import Aborted
 from flows.sdk.replay import Replay
 from flows.sdk.result_options import is_asked_for
 from flows.sdk.retries import delay_before
 from flows.sdk.signals import DeadlinePassed, RunReleased
-from flows.sdk.states import AwaitingRetry, Completed, Crashed, Failed, Pending, Retrying, Running, State
+from flows.sdk.states import (
+    AwaitingRetry,
+    Completed,
+    Crashed,
+    Failed,
+    Pending,
+    Retrying,
+    Running,
+    State,
+    Unloaded,
+)
 from flows.sdk.steps import Sleep, Steps, Wait, drive, drive_async, run_coroutine
 from flows.sdk.task_run import TaskRun
 from flows.sdk.timeouts import Limit, TaskRunTimeoutError, limit_of
@@ -32,7 +43,7 @@ if TYPE_CHECKING:
 class TaskCall:
     """One call of a task: its arguments, and the task run that comes of it."""
 
-    __slots__ = ("after", "args", "kwargs", "place", "run", "task", "unresolved")
+    __slots__ = ("after", "args", "kwargs", "place", "run", "task", "unloaded", "unresolved")
 
     def __init__(
         self,
@@ -47,6 +58,7 @@ class TaskCall:
         self.args = args
         self.kwargs = kwargs
         self.place: Place | None = None
+        self.unloaded: Unloaded | None = None
         self.after = tuple(wait_for)
         self.unresolved = replaceable((*args, *kwargs.values(), *self.after))
         inputs = edges(task.arguments(args, kwargs), self.after) if self.unresolved else {}
@@ -63,10 +75,14 @@ class TaskCall:
         self.place = place
         try:
             if self.task.is_async and place is None:
-                return run_coroutine(drive_async(self.steps()))
-            return drive(self.steps())
+                state = run_coroutine(drive_async(self.steps()))
+            else:
+                state = drive(self.steps())
         except BaseException as error:
             return self.run.ended_by(error)
+        if self.unloaded is not None and state.is_completed():
+            state = self.run.state = replace(state, data=self.unloaded)
+        return state
 
     def steps(self) -> Steps[State]:
         """The engine: returns the final state; raises what ends more than this task run."""
@@ -108,7 +124,7 @@ class TaskCall:
             if task.on_running_hooks:
                 yield from run_hooks(task.on_running_hooks, task, run, run.state, logs.task_logger(context))
             outcome = cached or self._replayed() or (yield from self._try(context))
-            delay = self._after_failure(context, outcome) if _went_wrong(outcome) else None
+            delay = (yield from self._after_failure(context, outcome)) if _went_wrong(outcome) else None
             if delay is None:
                 return (yield from self._end(context, outcome))
             run.enter(AwaitingRetry(now() + timedelta(seconds=delay), message=outcome.message))
@@ -155,13 +171,13 @@ class TaskCall:
             return (yield Sent(self.place, context, self.args, self.kwargs, limit))
         return (yield from body(task.fn, self.args, self.kwargs, limit, task.is_generator))
 
-    def _after_failure(self, context: TaskRunContext, outcome: State) -> float | None:
+    def _after_failure(self, context: TaskRunContext, outcome: State) -> Steps[float | None]:
         """Log, and return the seconds until the next try; None if there is none."""
         run, task = self.run, self.task
         logger = logs.task_logger(context)
         if run.run_count > task.retries:
             after, delay = "Retries are exhausted" if task.retries else "No retries are set", None
-        elif not self._may_retry(logger, outcome):
+        elif not (yield from self._may_retry(logger, outcome)):
             after, delay = "Its retry condition is not met", None
         else:
             delay = delay_before(run.run_count, task.retry_delays, task.retry_jitter_factor)
@@ -169,12 +185,12 @@ class TaskCall:
         logger.error("%s - %s%s", _what_failed(outcome), after, _traceback_below(outcome))
         return delay
 
-    def _may_retry(self, logger: logs.RunLogger, outcome: State) -> bool:
+    def _may_retry(self, logger: logs.RunLogger, outcome: State) -> Steps[bool]:
         condition = self.task.retry_condition_fn
         if condition is None:
             return True
         try:
-            return bool(condition(self.task, self.run, outcome))
+            return bool((yield UserCall(condition, (self.task, self.run, outcome), logger)))
         except Exception:
             logger.exception("The retry condition of task %r raised an exception", self.task.name)
             return False

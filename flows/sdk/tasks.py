@@ -13,6 +13,7 @@ from flows.sdk.annotations import Annotation, Unmapped
 from flows.sdk.base_transaction import TransactionHook
 from flows.sdk.cache_policies import CacheKeyFn, CachePolicy
 from flows.sdk.context import FlowRunContext, current_flow
+from flows.sdk.drawing import current_drawing, drawn_call, refuse_map
 from flows.sdk.futures import FutureList, TaskFuture
 from flows.sdk.generators import stream, stream_async
 from flows.sdk.hooks import H, Hook, checked_hooks
@@ -64,6 +65,8 @@ class Task(Generic[P, R]):
         result_storage: str | Path | None = None,
         result_storage_key: str | None = None,
         result_serializer: Serializer | str | None = None,
+        cache_result_in_memory: bool | None = None,
+        viz_return_value: Any = None,
         on_commit: Iterable[TransactionHook] | None = None,
         on_rollback: Iterable[TransactionHook] | None = None,
     ) -> None:
@@ -99,6 +102,8 @@ class Task(Generic[P, R]):
         self.result_storage = result_storage
         self.result_storage_key = result_storage_key
         self.result_serializer = result_serializer
+        self.cache_result_in_memory = cache_result_in_memory
+        self.viz_return_value = viz_return_value
         self.on_commit_hooks = checked_transaction_hooks(on_commit, "on_commit")
         self.on_rollback_hooks = checked_transaction_hooks(on_rollback, "on_rollback")
         if log_prints:
@@ -152,6 +157,11 @@ class Task(Generic[P, R]):
         instead of the result, also when the task failed.
         """
         wait_for, return_state = options.call_options(kwargs)
+        if drawing := current_drawing.get():
+            inputs = (*args, *wait_for)
+            return cast(
+                R, drawn_call(drawing, self.name, inputs, kwargs, self.viz_return_value, self.is_async)
+            )
         if self.is_generator:
             return cast(R, self._items(args, kwargs, wait_for, return_state))
         if self.is_async:
@@ -183,6 +193,8 @@ class Task(Generic[P, R]):
         Raises RuntimeError outside flows.
         """
         wait_for, return_state = options.call_options(kwargs)
+        if drawing := current_drawing.get():
+            return drawing.note(self.name, [*args, *wait_for, *kwargs.values()], self.viz_return_value)
         future = self._submit(self._surrounding_flow(), args, kwargs, wait_for)
         if not return_state:
             return future
@@ -202,6 +214,8 @@ class Task(Generic[P, R]):
         whole to every call. Raises ValueError if lengths differ or nothing can be iterated over.
         """
         wait_for, return_state = options.call_options(kwargs)
+        if current_drawing.get():
+            refuse_map(self.name)
         flow = self._surrounding_flow()
         wait_for = (*wait_for, *_futures(args), *_futures(kwargs.values()))
         names = [*range(len(args)), *kwargs]
@@ -345,6 +359,8 @@ def task(
     result_storage: str | Path | None = None,
     result_storage_key: str | None = None,
     result_serializer: Serializer | str | None = None,
+    cache_result_in_memory: bool | None = None,
+    viz_return_value: Any = None,
     on_commit: Iterable[TransactionHook] | None = None,
     on_rollback: Iterable[TransactionHook] | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
@@ -364,7 +380,8 @@ def task(fn: Any = None, /, **options: Any) -> Any:
         again for further retries), or a function of the number of retries that returns such a list, as
         `exponential_backoff(backoff_factor=10)`. Default: PORTAL_TASKS_DEFAULT_RETRY_DELAY_SECONDS, else 0.
     retry_jitter_factor: vary each delay at random by up to this fraction; 1 is from nothing to double.
-    retry_condition_fn: asked with (task, task_run, state) after a failure; False: do not try again.
+    retry_condition_fn: asked with (task, task_run, state) after a failure; False: do not try again. It may
+        be a coroutine function.
     timeout_seconds: a try that takes longer ends as TimedOut, a failure (see `flows.sdk.timeouts`).
     log_prints: write what `print` shows to the run's log; None: as the flow does.
     on_running, on_completion, on_failure: functions to call with (task, task_run, state); see the
@@ -379,6 +396,9 @@ def task(fn: Any = None, /, **options: Any) -> Any:
     result_storage: folder or URL (s3://..., by fsspec) for results; None: as the flow, else with the run.
     result_storage_key: template such as "{parameters[day]}.pickle" that is the cache key and the file's name.
     result_serializer: "pickle" (default), "json", "compressed/pickle", "compressed/json", or one of your own.
+    cache_result_in_memory: False keeps no result of a submitted task in memory once it is stored: its future
+        reads it when it is asked; None: as the flow, else True.
+    viz_return_value: what the task returns in `flow.visualize()`, where it is not run.
     on_commit, on_rollback: functions to call with the transaction when it commits or rolls back.
 
     Raises ValueError for a number that is negative, and TypeError for an option of a wrong kind.

@@ -191,3 +191,13 @@ def test_a_flow_retry_runs_failed_tasks_again(recorder: MemoryRecorder) -> None:
     fetch = task(failing(1), name="fetch")
     assert flow(lambda: fetch(), name="work", retries=1)() == "done"
     assert recorder.states_of("fetch") == ["Pending", "Running", "Failed", "Pending", "Running", "Completed"]
+
+
+def test_the_retry_condition_may_be_a_coroutine_function(recorder: MemoryRecorder) -> None:
+    async def never(task: Any, run: Any, state: State) -> bool:
+        return False
+
+    fetch = task(failing(9), name="fetch", retries=5, retry_condition_fn=never)
+    with pytest.raises(ConnectionError):
+        flow(lambda: fetch(), name="work")()
+    assert recorder.states_of("fetch") == ["Pending", "Running", "Failed"]
