@@ -1,12 +1,14 @@
 """States of runs, as flows may return them."""
 
 from flows.sdk.states import (
+    AwaitingConcurrencySlot,
     AwaitingRetry,
     Cancelled,
     Cancelling,
     Completed,
     Crashed,
     Failed,
+    Late,
     Paused,
     Pending,
     Retrying,
@@ -15,15 +17,19 @@ from flows.sdk.states import (
     State,
     StateType,
     Suspended,
+    get_state_exception,
+    raise_state_exception,
 )
 
 __all__ = [
+    "AwaitingConcurrencySlot",
     "AwaitingRetry",
     "Cancelled",
     "Cancelling",
     "Completed",
     "Crashed",
     "Failed",
+    "Late",
     "Paused",
     "Pending",
     "Retrying",
@@ -32,4 +38,6 @@ __all__ = [
     "State",
     "StateType",
     "Suspended",
+    "get_state_exception",
+    "raise_state_exception",
 ]

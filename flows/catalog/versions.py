@@ -10,7 +10,7 @@ from flows.models import Deployment, DeploymentVersion
 # What makes a version: code and how it is run. Schedules and the paused switch are steered by people.
 KEPT = (
     "entrypoint", "path", "parameters", "parameter_openapi_schema", "work_queue_id", "tags", "description",
-    "version", "crash_retries", "crash_retry_delay_seconds",
+    "version", "crash_retries", "crash_retry_delay_seconds", "job_variables", "enforce_parameter_schema",
 )  # fmt: skip
 
 

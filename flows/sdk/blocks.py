@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from flows.sdk.backend import current_backend
 from flows.sdk.block_names import checked_block_name
 from flows.sdk.calling import Ask, either
-from flows.sdk.steps import Steps
+from flows.sdk.steps import Steps, drive_async
 
 _types: dict[str, type["Block"]] = {}
 
@@ -34,17 +34,33 @@ class Block(BaseModel):
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+", "-", cls.__name__)
         return cls._block_type_slug or words.lower().strip("-")
 
+    def block_initialization(self) -> None:
+        """Called when a block was made or loaded; for subclasses."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        self.block_initialization()
+
     @classmethod
-    def load(cls, name: str) -> Any:
+    def load(cls, name: str, validate: bool = True) -> Any:
         """The stored block `name`; `Block.load("type/name")` finds the class by its type.
 
+        `validate=False` takes it as it is stored, also if it does not fit the class any more.
         Raises ValueError if there is no such block or type, pydantic's ValidationError if it does not fit.
         """
-        return either(cls._load(name))
+        return either(cls._load(name, validate))
+
+    @classmethod
+    async def aload(cls, name: str, validate: bool = True) -> Self:
+        """As `load`."""
+        return await drive_async(cls._load(name, validate))
 
     def save(self, name: str, overwrite: bool = False) -> Any:
         """Store the block; returns its name. Raises AlreadyThereError (a ValueError) unless `overwrite`."""
         return either(self._save(name, overwrite))
+
+    async def asave(self, name: str, overwrite: bool = False) -> str:
+        """As `save`."""
+        return await drive_async(self._save(name, overwrite))
 
     @classmethod
     def delete(cls, name: str) -> Any:
@@ -52,12 +68,17 @@ class Block(BaseModel):
         return either(cls._delete(name))
 
     @classmethod
-    def _load(cls, name: str) -> Steps[Self]:
+    async def adelete(cls, name: str) -> None:
+        """As `delete`."""
+        await drive_async(cls._delete(name))
+
+    @classmethod
+    def _load(cls, name: str, validate: bool) -> Steps[Self]:
         kind, rest = cls._named(name)
         document = yield Ask(current_backend().blocks.load, kind.get_block_type_slug(), rest)
         if document is None:
             raise ValueError(f"There is no block {kind.get_block_type_slug()}/{rest}.")
-        return cast(Self, kind.model_validate(document))
+        return cast(Self, kind.model_validate(document) if validate else kind.model_construct(**document))
 
     def _save(self, name: str, overwrite: bool) -> Steps[str]:
         checked_block_name(name)

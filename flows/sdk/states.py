@@ -84,6 +84,13 @@ class State:
     def is_scheduled(self) -> bool:
         return self.type is StateType.SCHEDULED
 
+    def is_cancelling(self) -> bool:
+        return self.type is StateType.CANCELLING
+
+    def is_final(self) -> bool:
+        """As `is_terminal`, by Prefect's name."""
+        return self.is_terminal()
+
     def result(self, raise_on_failure: bool = True) -> Any:
         """The value of a completed run; a failed run raises (or returns) its exception.
 
@@ -97,9 +104,17 @@ class State:
             raise _first_exception(self)
         return self.data.load() if isinstance(self.data, Unloaded) else self.data
 
+    async def aresult(self, raise_on_failure: bool = True) -> Any:
+        """As `result`."""
+        return self.result(raise_on_failure)
+
     def anew(self) -> "State":
         """The same state, entered now by another run."""
         return replace(self, id=uuid7(), timestamp=now())
+
+    def fresh_copy(self, **changes: Any) -> "State":
+        """As `anew`, with changes, by Prefect's name."""
+        return replace(self.anew(), **changes)
 
     def __str__(self) -> str:
         """As in "Completed()" or "Failed('no such file')"."""
@@ -135,6 +150,11 @@ def Scheduled(scheduled_time: datetime | None = None, **kwargs: Any) -> State:
 def AwaitingRetry(scheduled_time: datetime, **kwargs: Any) -> State:
     """Failed, and to be tried again at `scheduled_time`."""
     return Scheduled(scheduled_time, name="AwaitingRetry", **kwargs)
+
+
+def AwaitingConcurrencySlot(scheduled_time: datetime | None = None, **kwargs: Any) -> State:
+    """Ready to run, but a concurrency limit has no slot free."""
+    return Scheduled(scheduled_time, name="AwaitingConcurrencySlot", **kwargs)
 
 
 def Late(scheduled_time: datetime, **kwargs: Any) -> State:
@@ -183,3 +203,16 @@ def Cancelling(**kwargs: Any) -> State:
 
 def Cancelled(**kwargs: Any) -> State:
     return State(StateType.CANCELLED, **kwargs)
+
+
+def get_state_exception(state: State) -> BaseException:
+    """The exception of a state that is not completed. Raises ValueError for a completed one."""
+    if state.is_completed():
+        raise ValueError(f"A completed run has no exception: {state}.")
+    return state.data if isinstance(state.data, BaseException) else _first_exception(state)
+
+
+def raise_state_exception(state: State) -> None:
+    """Raise the exception of a state that is failed, crashed, cancelled or paused; else do nothing."""
+    if state.is_failed() or state.is_crashed() or state.is_cancelled() or state.is_paused():
+        raise get_state_exception(state)

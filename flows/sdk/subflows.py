@@ -1,6 +1,7 @@
 """Calling a flow: where its run comes from, and the task run that stands for it in a surrounding flow."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import names
@@ -94,4 +95,7 @@ def _engine(
         parent_run_id=parent.id if parent else None,
         parent_task_run_id=stand_in.id if stand_in else None,
     )
-    return FlowEngine(flow, values, recorder, recorder.begin(new))
+    run = recorder.begin(new)
+    if parent and parent.deployment_id:
+        run = replace(run, parent_deployment_id=parent.deployment_id)
+    return FlowEngine(flow, values, recorder, run)

@@ -199,3 +199,25 @@ def test_an_unknown_deployment_is_a_404_in_json(viewer: Caller, path: str) -> No
 
     assert answer.status_code == 404
     assert answer.json()["detail"]
+
+
+def test_job_variables_of_the_deployment_and_of_its_runs(editor: Caller) -> None:
+    made = editor.post("/api/deployments/", body(job_variables={"memory": 512, "image": "etl"})).json()
+    path = f"/api/deployments/{made['id']}/create_flow_run"
+    run = editor.post(path, {"parameters": {"year": 1962}, "job_variables": {"memory": 8}}).json()
+
+    assert made["job_variables"] == {"memory": 512, "image": "etl"}
+    assert (run["job_variables"], run["crash_count"]) == ({"memory": 8}, 0)
+    assert editor.post(path, {"parameters": {"year": 1962}, "job_variables": "big"}).status_code == 422
+    assert (
+        editor.post(path, {"parameters": {"year": 1962}, "job_variables": {"a": "x" * 600_000}}).status_code
+        == 422
+    )
+
+
+def test_a_deployment_may_let_any_parameters_pass(editor: Caller) -> None:
+    made = editor.post("/api/deployments/", body(enforce_parameter_schema=False)).json()
+    path = f"/api/deployments/{made['id']}/create_flow_run"
+
+    assert made["enforce_parameter_schema"] is False
+    assert editor.post(path, {"parameters": {"year": "soon", "other": 1}}).status_code == 201
