@@ -1,7 +1,7 @@
 """How a task run goes: wait for its inputs, call the function, try again, report each state."""
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -115,21 +115,46 @@ class TaskCall:
 
     def tries(self, context: TaskRunContext, cached: State | None) -> Steps[State]:
         """All tries, to the final state; `cached` is the outcome, if it is known already."""
-        run, task = self.run, self.task
+        run = self.run
         if unnamed := self._name(context):
             return run.enter(unnamed)
-        run.enter(Running())
+        begin = Running
         while True:
-            context.run_count = run.run_count
-            if task.on_running_hooks:
-                yield from run_hooks(task.on_running_hooks, task, run, run.state, logs.task_logger(context))
-            outcome = cached or self._replayed() or (yield from self._try(context))
+            outcome = yield from self._slots_and_try(context, begin, cached or self._replayed())
             delay = (yield from self._after_failure(context, outcome)) if _went_wrong(outcome) else None
             if delay is None:
                 return (yield from self._end(context, outcome))
             run.enter(AwaitingRetry(now() + timedelta(seconds=delay), message=outcome.message))
             yield Sleep(delay)
-            run.enter(Retrying())
+            begin = Retrying
+
+    def _slots_and_try(
+        self, context: TaskRunContext, begin: Callable[[], State], known: State | None
+    ) -> Steps[State]:
+        """One try, with a slot of each limit on the run's tags; nothing is called if the outcome is known."""
+        slots = None
+        if self.run.tags and not known:
+            from flows.sdk.tag_limits import slots_of  # brings the HTTP client
+
+            try:
+                slots = yield from slots_of(self.run)
+            except Exception as error:
+                known = Failed(
+                    message=f"No slot of the limits on its tags was to be had: {error}", data=error
+                )
+        try:
+            yield from self._begin(context, begin())
+            return known or (yield from self._try(context))
+        finally:
+            if slots is not None:
+                yield from slots.release()
+
+    def _begin(self, context: TaskRunContext, state: State) -> Steps[None]:
+        run, hooks = self.run, self.task.on_running_hooks
+        run.enter(state)
+        context.run_count = run.run_count
+        if hooks:
+            yield from run_hooks(hooks, self.task, run, run.state, logs.task_logger(context))
 
     def _name(self, context: TaskRunContext) -> State | None:
         """Give the task run the name that its task wants; the state to end in, if that goes wrong."""
