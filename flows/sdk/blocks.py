@@ -107,6 +107,11 @@ class Block(BaseModel):
         return kind, rest
 
 
+def block_type(slug: str) -> type[Block] | None:
+    """The class of a type of blocks, if it is defined in this process."""
+    return _types.get(slug)
+
+
 class Secret(Block):
     """A value that is never shown: `Secret(value="...").save("api-key")`, `Secret.load("api-key").get()`."""
 

@@ -4,7 +4,6 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
-from pathlib import Path
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
@@ -15,6 +14,7 @@ from flows.sdk.hooks import H, Hook, checked_hooks
 from flows.sdk.names import RunName, checked_run_name
 from flows.sdk.outcome import returned
 from flows.sdk.parameters import Parameters
+from flows.sdk.result_files import ResultStorage
 from flows.sdk.result_options import checked_results
 from flows.sdk.retries import checked_delays, checked_retries
 from flows.sdk.runners import ThreadPoolTaskRunner, checked_runner
@@ -53,7 +53,7 @@ class Flow(Deployable, Generic[P, R]):
         on_cancellation: Iterable[Hook] | None = None,
         on_crashed: Iterable[Hook] | None = None,
         persist_result: bool | None = None,
-        result_storage: str | Path | None = None,
+        result_storage: ResultStorage | None = None,
         result_serializer: Serializer | str | None = None,
         cache_result_in_memory: bool | None = None,
     ) -> None:
@@ -251,7 +251,7 @@ def flow(
     on_cancellation: Iterable[Hook] | None = None,
     on_crashed: Iterable[Hook] | None = None,
     persist_result: bool | None = None,
-    result_storage: str | Path | None = None,
+    result_storage: ResultStorage | None = None,
     result_serializer: Serializer | str | None = None,
     cache_result_in_memory: bool | None = None,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...

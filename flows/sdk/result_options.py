@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows.sdk.base_transaction import TransactionHook
 from flows.sdk.cache_policies import CachePolicy, NoCache
+from flows.sdk.result_files import checked_storage
 from flows.sdk.serializers import serializer_of
-from flows.sdk.storage import storage_url
 
 if TYPE_CHECKING:
     from flows.sdk.context import FlowRunContext
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def checked_results(result_storage: Any, result_serializer: Any) -> None:
     """Raise TypeError or ValueError for a storage or serializer that there is not."""
     if result_storage is not None:
-        storage_url(result_storage)
+        checked_storage(result_storage)
     serializer_of(result_serializer)
 
 

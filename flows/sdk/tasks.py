@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from functools import update_wrapper
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
@@ -19,6 +18,7 @@ from flows.sdk.generators import stream, stream_async
 from flows.sdk.hooks import H, Hook, checked_hooks
 from flows.sdk.inputs import resolved
 from flows.sdk.names import RunName, checked_run_name
+from flows.sdk.result_files import ResultStorage
 from flows.sdk.result_options import checked_caching, checked_results, checked_transaction_hooks
 from flows.sdk.retries import Delays, RetryCondition, checked_delays, checked_jitter, checked_retries
 from flows.sdk.serializers import Serializer
@@ -62,7 +62,7 @@ class Task(Generic[P, R]):
         cache_expiration: timedelta | None = None,
         refresh_cache: bool | None = None,
         persist_result: bool | None = None,
-        result_storage: str | Path | None = None,
+        result_storage: ResultStorage | None = None,
         result_storage_key: str | None = None,
         result_serializer: Serializer | str | None = None,
         cache_result_in_memory: bool | None = None,
@@ -356,7 +356,7 @@ def task(
     cache_expiration: timedelta | None = None,
     refresh_cache: bool | None = None,
     persist_result: bool | None = None,
-    result_storage: str | Path | None = None,
+    result_storage: ResultStorage | None = None,
     result_storage_key: str | None = None,
     result_serializer: Serializer | str | None = None,
     cache_result_in_memory: bool | None = None,
@@ -393,7 +393,8 @@ def task(fn: Any = None, /, **options: Any) -> Any:
     refresh_cache: True computes anew and replaces what is kept; None: as `PORTAL_TASKS_REFRESH_CACHE` says.
     persist_result: keep results; None: as the flow, else as `PORTAL_RESULTS_PERSIST_BY_DEFAULT` says, else
         agents keep them for retries.
-    result_storage: folder or URL (s3://..., by fsspec) for results; None: as the flow, else with the run.
+    result_storage: where results are kept: a folder, a URL (s3://..., by fsspec), a block that holds files
+        (`flows.filesystems`) or "TYPE/NAME" of a saved one; None: as the flow, else with the run.
     result_storage_key: template such as "{parameters[day]}.pickle" that is the cache key and the file's name.
     result_serializer: "pickle" (default), "json", "compressed/pickle", "compressed/json", or one of your own.
     cache_result_in_memory: False keeps no result of a submitted task in memory once it is stored: its future
