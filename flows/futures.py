@@ -1,15 +1,11 @@
-"""Handles of submitted task runs."""
+"""What `task.submit` and `task.map` return, and how to wait for it."""
 
 from flows.sdk.futures import DoneAndNotDone, FutureList, TaskFuture, as_completed, wait
-from flows.sdk.inputs import as_states, resolved
+from flows.sdk.inputs import resolve_futures_to_results, resolve_futures_to_states
 
 # The names that Prefect users annotate with.
 PrefectFuture = TaskFuture
 PrefectFutureList = FutureList
-
-# Prefect's names for: futures replaced by their results or states, anywhere in a collection.
-resolve_futures_to_results = resolved
-resolve_futures_to_states = as_states
 
 __all__ = [
     "DoneAndNotDone",

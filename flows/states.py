@@ -17,6 +17,8 @@ from flows.sdk.states import (
     State,
     StateType,
     Suspended,
+    aget_state_exception,
+    araise_state_exception,
     get_state_exception,
     raise_state_exception,
 )
@@ -38,6 +40,8 @@ __all__ = [
     "State",
     "StateType",
     "Suspended",
+    "aget_state_exception",
+    "araise_state_exception",
     "get_state_exception",
     "raise_state_exception",
 ]

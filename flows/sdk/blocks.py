@@ -1,5 +1,6 @@
 """Blocks: configuration documents with a type, stored encrypted on the server. Brings pydantic."""
 
+import inspect
 import re
 from typing import Any, ClassVar, Self, cast
 
@@ -22,6 +23,8 @@ class Block(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     _block_type_slug: ClassVar[str | None] = None
+    _block_type_name: ClassVar[str | None] = None
+    _description: ClassVar[str | None] = None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -39,6 +42,17 @@ class Block(BaseModel):
 
     def model_post_init(self, context: Any, /) -> None:
         self.block_initialization()
+
+    @classmethod
+    def get_block_type_name(cls) -> str:
+        """How the type is called for people."""
+        return cls._block_type_name or cls.__name__
+
+    @classmethod
+    def get_description(cls) -> str | None:
+        """What the type is for: `_description`, else the first paragraph of the docstring."""
+        text = cls._description or inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0]
+        return text or None
 
     @classmethod
     def load(cls, name: str, validate: bool = True) -> Any:

@@ -46,6 +46,16 @@ class FlowRunContext:
     lock: Lock = field(default_factory=Lock)
     call_prefix: str = ""
 
+    @staticmethod
+    def get() -> "FlowRunContext | None":
+        """The flow run that surrounds the caller, seen from within its tasks, too."""
+        return current_flow.get()
+
+    @property
+    def flow_run(self) -> FlowRunInfo:
+        """What is known about the run."""
+        return self.run
+
     def next_call(self, task_key: str) -> int:
         """How often the task was called before in this try: 0, 1, 2, ..."""
         with self.lock:
@@ -65,6 +75,11 @@ class TaskRunContext:
     flow: FlowRunContext | None
     run_count: int = 0
     call: "TaskCall | None" = None
+
+    @staticmethod
+    def get() -> "TaskRunContext | None":
+        """The task run that surrounds the caller."""
+        return current_task.get()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -93,6 +108,15 @@ current_flow: ContextVar[FlowRunContext | None] = ContextVar("current_flow", def
 current_task: ContextVar[TaskRunContext | None] = ContextVar("current_task", default=None)
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("current_tags", default=())
 current_recorder: ContextVar[Recorder | None] = ContextVar("current_recorder", default=None)
+
+
+def get_run_context() -> "FlowRunContext | TaskRunContext":
+    """The task run that surrounds the caller, else its flow run. Raises MissingContextError outside runs."""
+    context = current_task.get() or current_flow.get()
+    if context is None:
+        raise MissingContextError("There is no run here: call this inside a flow or task.")
+    return context
+
 
 _sequence = itertools.count(1)
 

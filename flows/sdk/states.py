@@ -129,6 +129,22 @@ class UnfinishedRun(RuntimeError):
     """A result was asked of a run that has none: cancelled, crashed, or not yet over."""
 
 
+class CancelledRun(UnfinishedRun):
+    """The run was cancelled."""
+
+
+class CrashedRun(UnfinishedRun):
+    """The run crashed."""
+
+
+class FailedRun(UnfinishedRun):
+    """The run failed without an exception."""
+
+
+class PausedRun(UnfinishedRun):
+    """The run is paused."""
+
+
 def _first_exception(state: State) -> BaseException:
     """The exception of the first state that went wrong among those `state` was made of."""
     inner = state.data if isinstance(state.data, list | tuple | set) else [state.data]
@@ -137,7 +153,16 @@ def _first_exception(state: State) -> BaseException:
             return data
         if isinstance(data, State) and data.is_terminal() and not data.is_completed():
             return _first_exception(data)
-    return UnfinishedRun(f"The run has no result: it is {state}.")
+    kind = _WITHOUT_RESULT.get(state.type, UnfinishedRun)
+    return kind(f"The run has no result: it is {state}.")
+
+
+_WITHOUT_RESULT = {
+    StateType.CANCELLED: CancelledRun,
+    StateType.CRASHED: CrashedRun,
+    StateType.FAILED: FailedRun,
+    StateType.PAUSED: PausedRun,
+}
 
 
 def Scheduled(scheduled_time: datetime | None = None, **kwargs: Any) -> State:
@@ -216,3 +241,13 @@ def raise_state_exception(state: State) -> None:
     """Raise the exception of a state that is failed, crashed, cancelled or paused; else do nothing."""
     if state.is_failed() or state.is_crashed() or state.is_cancelled() or state.is_paused():
         raise get_state_exception(state)
+
+
+async def aget_state_exception(state: State) -> BaseException:
+    """As `get_state_exception`."""
+    return get_state_exception(state)
+
+
+async def araise_state_exception(state: State) -> None:
+    """As `raise_state_exception`."""
+    raise_state_exception(state)

@@ -8,7 +8,6 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
-from flows.sdk.annotations import Annotation, Unmapped
 from flows.sdk.base_transaction import TransactionHook
 from flows.sdk.cache_policies import CacheKeyFn, CachePolicy
 from flows.sdk.context import FlowRunContext, current_flow
@@ -16,7 +15,7 @@ from flows.sdk.drawing import current_drawing, drawn_call, refuse_map
 from flows.sdk.futures import FutureList, TaskFuture
 from flows.sdk.generators import stream, stream_async
 from flows.sdk.hooks import H, Hook, checked_hooks
-from flows.sdk.inputs import resolved
+from flows.sdk.mapping import columns, futures_among
 from flows.sdk.names import RunName, checked_run_name
 from flows.sdk.result_files import ResultStorage
 from flows.sdk.result_options import checked_caching, checked_results, checked_transaction_hooks
@@ -217,11 +216,11 @@ class Task(Generic[P, R]):
         if current_drawing.get():
             refuse_map(self.name)
         flow = self._surrounding_flow()
-        wait_for = (*wait_for, *_futures(args), *_futures(kwargs.values()))
+        wait_for = (*wait_for, *futures_among(args), *futures_among(kwargs.values()))
         names = [*range(len(args)), *kwargs]
-        columns = _columns(names, [*args, *kwargs.values()])
+        values = [*args, *kwargs.values()]
         futures: FutureList[Any] = FutureList()
-        for row in zip(*columns, strict=True):
+        for row in zip(*columns(names, values), strict=True):
             positional, named = row[: len(args)], dict(zip(kwargs, row[len(args) :], strict=True))
             futures.append(self._submit(flow, positional, named, wait_for))
         if not return_state:
@@ -292,42 +291,6 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"Task({self.name!r})"
-
-
-def _futures(values: Iterable[Any]) -> list[TaskFuture[Any]]:
-    return [value for value in values if isinstance(value, TaskFuture)]
-
-
-def _columns(names: list[Any], values: list[Any]) -> list[list[Any]]:
-    """One list per argument, all equally long: a column per argument, a row per call."""
-    values = [_iterated(value) for value in values]
-    lengths = {name: len(v) for name, v in zip(names, values, strict=True) if isinstance(v, list)}
-    if not lengths:
-        raise ValueError("map() needs at least one argument to iterate over, such as a list.")
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise ValueError(f"map() needs iterables of the same length, but these differ ({told}).")
-    count = next(iter(lengths.values()))
-    return [v if isinstance(v, list) else [_whole(v)] * count for v in values]
-
-
-def _whole(value: Any) -> Any:
-    return value.value if isinstance(value, Unmapped) else value
-
-
-def _iterated(value: Any) -> Any:
-    """An iterable argument as a list; a future of one is waited for. A mark on it goes to each item."""
-    if isinstance(value, Unmapped):
-        return value
-    if isinstance(value, Annotation):
-        items = _iterated(value.value)
-        return [value.rewrap(item) for item in items] if isinstance(items, list) else value
-    if isinstance(value, TaskFuture):
-        value.wait()
-        value = resolved(value)
-    if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
-        return value
-    return list(value)
 
 
 @overload
