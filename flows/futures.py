@@ -1,4 +1,4 @@
-"""What `task.submit` and `task.map` return, and how to wait for it."""
+"""Handles of submitted task runs."""
 
 from flows.sdk.futures import DoneAndNotDone, FutureList, TaskFuture, as_completed, wait
 from flows.sdk.inputs import resolve_futures_to_results, resolve_futures_to_states

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flows.sdk.task_engine import TaskCall
     from flows.sdk.task_run import TakesLines, TaskRun
     from flows.sdk.tasks import Task
+    from flows.sdk.timeouts import Limit
 
 
 class MissingContextError(RuntimeError):
@@ -30,6 +31,7 @@ class FlowRunContext:
     """A flow run while one try of its function is under way.
 
     `call_prefix` stands before the numbers of calls that another process than the flow's counts.
+    `limit` is the timeout of the try.
     `open` are its task runs that are not over; `replay` what its earlier tries computed, if it has retries.
     """
 
@@ -45,6 +47,7 @@ class FlowRunContext:
     calls: Counter[str] = field(default_factory=Counter)
     lock: Lock = field(default_factory=Lock)
     call_prefix: str = ""
+    limit: "Limit | None" = None
 
     @staticmethod
     def get() -> "FlowRunContext | None":

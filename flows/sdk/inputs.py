@@ -120,7 +120,7 @@ def _rebuilt(value: Any, convert: Any) -> Any:
 
 
 def resolve_futures_to_results(expr: Any) -> Any:
-    """`expr` with results in the place of futures and states, anywhere in its collections; they are waited for.
+    """`expr` with results in the place of futures and states, also within collections. Waits for them.
 
     Raises as `resolved`.
     """

@@ -1,6 +1,7 @@
 """Waiting for people: a flow run pauses with its process, or is suspended without one, until resumed."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -104,7 +105,8 @@ def _pause(kind: Any, timeout: float, poll_interval: float, key: str | None) -> 
     logs.flow_logger(context).info("Pausing until somebody resumes this run, at most %g s.", timeout)
     verdict = yield from _propose(context, backend, state, question)
     if not _was_passed(verdict):
-        yield from _await_resume(context, backend, state, poll_interval)
+        with context.limit.held() if context.limit else nullcontext():
+            yield from _await_resume(context, backend, state, poll_interval)
     return (yield from _answer(context, backend, state, question))
 
 

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0010_index_of_all_runs"),
+        ("runs", "0012_events_say_who"),
     ]
 
     operations = [
