@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flows.sdk.origins import Origins
 from flows.sdk.recorder import FlowRunInfo, Recorder
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class FlowRunContext:
     open: "set[TaskRun]" = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     lock: Lock = field(default_factory=Lock)
+    origins: Origins = field(default_factory=Origins)
     call_prefix: str = ""
     limit: "Limit | None" = None
 

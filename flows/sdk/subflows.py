@@ -48,7 +48,7 @@ def called(
 def _as_subflow(
     flow: "Flow[Any, Any]", values: dict[str, Any], wait_for: tuple[Any, ...], parent: FlowRunContext
 ) -> Steps[State]:
-    inputs = edges(values, wait_for)
+    inputs = edges(values, wait_for, parent)
     if task := current_task.get():
         inputs["__parents__"] = [str(task.id)]
     tags = merge_tags(current_tags.get(), flow.tags)
@@ -76,6 +76,8 @@ def _as_subflow(
         replay_scope.reset(token)
         if engine.state is not None and engine.state.is_terminal():
             stand_in.enter(engine.state.anew())
+            if engine.state.is_completed():
+                parent.origins.note(engine.state.data, stand_in.id)
 
 
 def _engine(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from flows.sdk import logs, names
 from flows.sdk.caching import kept, refreshes
 from flows.sdk.clock import now
-from flows.sdk.context import TaskRunContext, current_flow, current_tags, current_task, merge_tags
+from flows.sdk.context import (
+    FlowRunContext,
+    TaskRunContext,
+    current_flow,
+    current_tags,
+    current_task,
+    merge_tags,
+)
 from flows.sdk.crashes import STOPS, crashed, stopped
 from flows.sdk.errands import Place, ProcessLost, RemoteTraceback, Sent
 from flows.sdk.futures import TaskFuture
@@ -61,11 +68,13 @@ class TaskCall:
         self.unloaded: Unloaded | None = None
         self.after = tuple(wait_for)
         self.unresolved = replaceable((*args, *kwargs.values(), *self.after))
-        inputs = edges(task.arguments(args, kwargs), self.after) if self.unresolved else {}
+        flow = current_flow.get()
+        known = flow is not None and flow.origins.know_any((*args, *kwargs.values()))
+        inputs = edges(task.arguments(args, kwargs), self.after, flow) if known or self.unresolved else {}
         if parent := current_task.get():
             inputs["__parents__"] = [str(parent.id)]
         tags = merge_tags(current_tags.get(), task.tags)
-        self.run = run or TaskRun(current_flow.get(), task.name, task.task_key, tags, inputs)
+        self.run = run or TaskRun(flow, task.name, task.task_key, tags, inputs)
 
     def finish(self, place: Place | None = None) -> State:
         """Run to the end from this thread; what would end the thread becomes the state.
@@ -226,6 +235,8 @@ class TaskCall:
         run.enter(outcome)
         if (replay := self._replay()) and outcome.is_completed():
             replay.remember(run.key, self.inputs(), self.kwargs, outcome)
+        if run.flow is not None and outcome.is_completed():
+            run.flow.origins.note(outcome.data, run.id)
         hooks = task.on_completion_hooks if outcome.is_completed() else task.on_failure_hooks
         if hooks and (outcome.is_completed() or outcome.is_failed()):
             yield from run_hooks(hooks, task, run, outcome, logs.task_logger(context))
@@ -268,11 +279,17 @@ def _has_traceback(outcome: State) -> bool:
     return isinstance(outcome.data, BaseException) and not isinstance(outcome.data, TaskRunTimeoutError)
 
 
-def edges(arguments: Mapping[str, Any], wait_for: Sequence[Any] = ()) -> dict[str, list[str]]:
-    """Ids of the task runs that each argument came from; `wait_for` is one more argument."""
+def edges(
+    arguments: Mapping[str, Any], wait_for: Sequence[Any] = (), flow: FlowRunContext | None = None
+) -> dict[str, list[str]]:
+    """Ids of the task runs that each argument came from; `wait_for` is one more argument.
+
+    It came from them as a future, or as what one of the `flow`'s tasks has returned.
+    """
     sources = {name: futures_of((value,)) for name, value in arguments.items()}
     sources["wait_for"] = futures_of(wait_for)
-    return {name: [str(future.task_run_id) for future in found] for name, found in sources.items() if found}
+    by_futures = {name: [str(each.task_run_id) for each in found] for name, found in sources.items() if found}
+    return {**(flow.origins.edges(arguments) if flow else {}), **by_futures}
 
 
 def user_traceback(error: BaseException) -> str:

@@ -105,6 +105,23 @@ def test_hooks_may_be_given_by_decorators(recorder: MemoryRecorder, hooks: Hooks
     assert hooks.seen == ["Running", "Running", "Completed", "Failed", "Completed"]
 
 
+@pytest.mark.parametrize(
+    ("error", "decorator", "name"),
+    [(ValueError, "on_failure", "Failed"), (SystemExit, "on_crashed", "Crashed")],
+)
+def test_hooks_of_bad_ends_may_be_given_by_decorators(
+    hooks: Hooks, error: type[BaseException], decorator: str, name: str
+) -> None:
+    @flow
+    def work() -> None:
+        raise error
+
+    getattr(work, decorator)(hooks.hook)
+    run = FlowRunInfo(uuid7(), "brave-otter", work.name, {}, attempt=1)
+    run_flow(work, {}, recorder=MemoryRecorder(), run=run)
+    assert hooks.seen == [name]
+
+
 def test_hooks_may_be_coroutine_functions(recorder: MemoryRecorder, hooks: Hooks) -> None:
     flow(lambda: 1, name="work", on_completion=[hooks.async_hook])()
     assert hooks.seen == ["Completed"]
