@@ -5,6 +5,7 @@ shares its results by that key. Any other task of an agent keeps the result of e
 so that a run that is retried, resumed or rescheduled goes on where it was: the calls of one try never share.
 """
 
+import logging
 import os
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,15 @@ from flows.sdk.context import FlowRunContext, TaskRunContext
 from flows.sdk.hashing import hash_objects
 from flows.sdk.result_options import is_asked_for, is_cached_in_memory
 from flows.sdk.results import ResultStore, current_keeper
-from flows.sdk.states import Completed, Failed, MissingResult, State, Unloaded
+from flows.sdk.states import Completed, Failed, MissingResult, State, StoredValue
 from flows.sdk.steps import Steps
 from flows.sdk.transactions import Transaction
 
 if TYPE_CHECKING:
     from flows.sdk.task_engine import TaskCall
     from flows.sdk.tasks import Task
+
+_logger = logging.getLogger("flows.results")
 
 # Names the place of a flow run in its tree: a subflow has a new id in each try of its parent.
 replay_scope: ContextVar[str] = ContextVar("replay_scope", default="")
@@ -47,22 +50,27 @@ def kept(call: "TaskCall", context: TaskRunContext) -> Steps[State]:
         yield from transaction.close(error)
         raise
     yield from transaction.close(None if state.is_completed() else _Failure(state))
-    if transaction.has_written and not is_cached_in_memory(call.task, context.flow):
-        call.unloaded = _unloaded(transaction, context)
+    key, store = transaction.key, transaction.store
+    if transaction.has_written and key and store and not is_cached_in_memory(call.task, context.flow):
+        call.kept = Kept(key, store, context.name)
     return call.run.state
 
 
-def _unloaded(transaction: Transaction, context: TaskRunContext) -> Unloaded:
-    """The result that the transaction wrote, to be read when somebody asks for it."""
-    key, store, logger = transaction.key, transaction.store, logs.task_logger(context)
+class Kept(StoredValue):
+    """The result that a task's transaction wrote, read when somebody asks for it."""
 
-    def load() -> Any:
-        record = store.read(key, logger) if key is not None and store is not None else None
+    __slots__ = ("_key", "_name", "_store")
+
+    def __init__(self, key: str, store: ResultStore, name: str) -> None:
+        self._key = key
+        self._store = store
+        self._name = name
+
+    def fetched(self) -> Any:
+        record = self._store.read(self._key, _logger)
         if record is None:
-            raise MissingResult(f"The result of task run {context.name!r} is not stored any more.")
+            raise MissingResult(f"The result of task run {self._name!r} is not stored any more.")
         return record.result
-
-    return Unloaded(load)
 
 
 class _Failure(Exception):

@@ -1,6 +1,6 @@
 """States of flow runs and task runs: a type from a closed set, and a name that says more."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -28,13 +28,14 @@ class StateType(str, Enum):
 TERMINAL = frozenset({StateType.CANCELLED, StateType.COMPLETED, StateType.FAILED, StateType.CRASHED})
 
 
-class Unloaded:
-    """A result that is not in memory but where results are kept; `load` reads it from there."""
+class StoredValue(ABC):
+    """Stands in a state for the value of a run elsewhere."""
 
-    __slots__ = ("load",)
+    __slots__ = ()
 
-    def __init__(self, load: Callable[[], Any]) -> None:
-        self.load = load
+    @abstractmethod
+    def fetched(self) -> Any:
+        """The value. Raises MissingResult."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,17 @@ class State:
     def result(self, raise_on_failure: bool = True) -> Any:
         """The value of a completed run; a failed run raises (or returns) its exception.
 
-        Raises MissingResult for a value that was stored and is not there any more.
+        Of a run elsewhere it is fetched now. Raises MissingResult if it was not kept.
         """
+        if isinstance(self.data, StoredValue):
+            return self.data.fetched()
         if isinstance(self.data, BaseException):
             if raise_on_failure and not self.is_completed():
                 raise self.data
             return self.data
         if raise_on_failure and not self.is_completed():
             raise _first_exception(self)
-        return self.data.load() if isinstance(self.data, Unloaded) else self.data
+        return self.data
 
     async def aresult(self, raise_on_failure: bool = True) -> Any:
         """As `result`."""
@@ -122,7 +125,7 @@ class State:
 
 
 class MissingResult(RuntimeError):
-    """A result was stored, and cannot be read any more."""
+    """The run completed, but what it returned was not kept, or is kept no more."""
 
 
 class UnfinishedRun(RuntimeError):

@@ -37,7 +37,7 @@ from flows.sdk.states import (
     Retrying,
     Running,
     State,
-    Unloaded,
+    StoredValue,
 )
 from flows.sdk.steps import Sleep, Steps, Wait, drive, drive_async, run_coroutine
 from flows.sdk.task_run import TaskRun
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 class TaskCall:
     """One call of a task: its arguments, and the task run that comes of it."""
 
-    __slots__ = ("after", "args", "kwargs", "place", "run", "task", "unloaded", "unresolved")
+    __slots__ = ("after", "args", "kept", "kwargs", "place", "run", "task", "unresolved")
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class TaskCall:
         self.args = args
         self.kwargs = kwargs
         self.place: Place | None = None
-        self.unloaded: Unloaded | None = None
+        self.kept: StoredValue | None = None  # what stands for its result, which does not stay in memory
         self.after = tuple(wait_for)
         self.unresolved = replaceable((*args, *kwargs.values(), *self.after))
         flow = current_flow.get()
@@ -89,8 +89,8 @@ class TaskCall:
                 state = drive(self.steps())
         except BaseException as error:
             return self.run.ended_by(error)
-        if self.unloaded is not None and state.is_completed():
-            state = self.run.state = replace(state, data=self.unloaded)
+        if self.kept is not None and state.is_completed():
+            state = self.run.state = replace(state, data=self.kept)
         return state
 
     def steps(self) -> Steps[State]:

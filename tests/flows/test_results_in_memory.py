@@ -7,7 +7,7 @@ import pytest
 from flows import flow, task
 from flows.exceptions import MissingResult
 from flows.sdk.memory import MemoryRecorder
-from flows.sdk.states import Unloaded
+from flows.sdk.states import StoredValue
 
 
 def test_a_stored_result_need_not_stay_in_memory(recorder: MemoryRecorder, tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_stored_result_need_not_stay_in_memory(recorder: MemoryRecorder, tmp_p
     def work() -> list[int]:
         future = load.submit()
         future.wait()
-        assert isinstance(future.state.data, Unloaded)
+        assert isinstance(future.state.data, StoredValue)
         assert future.result() is not future.result()  # read each time
         return future.result()
 
