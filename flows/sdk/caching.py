@@ -79,7 +79,7 @@ class _Failure(Exception):
 
 def _transaction(call: "TaskCall", context: TaskRunContext) -> Transaction:
     task, flow = call.task, context.flow
-    asked = is_asked_for(task, flow) if not task.is_generator else False  # its caller got the items
+    asked = False if call.streams else is_asked_for(task, flow)
     key, of_run = _key(call, context, asked) if asked is not False else (None, False)
     around = current_transaction.get()
     in_block = around is not None and around.in_block

@@ -48,9 +48,12 @@ if TYPE_CHECKING:
 
 
 class TaskCall:
-    """One call of a task: its arguments, and the task run that comes of it."""
+    """One call of a task: its arguments, and the task run that comes of it.
 
-    __slots__ = ("after", "args", "kept", "kwargs", "place", "run", "task", "unresolved")
+    `streams`: the caller takes the items of a generator one by one, so that nobody has them as a result.
+    """
+
+    __slots__ = ("after", "args", "kept", "kwargs", "place", "run", "streams", "task", "unresolved")
 
     def __init__(
         self,
@@ -59,9 +62,11 @@ class TaskCall:
         kwargs: Mapping[str, Any],
         wait_for: Iterable[Any] = (),
         run: TaskRun | None = None,
+        streams: bool = False,
     ) -> None:
         """`run` None: a task run is made for the call."""
         self.task = task
+        self.streams = streams
         self.args = args
         self.kwargs = kwargs
         self.place: Place | None = None
@@ -251,7 +256,7 @@ class TaskCall:
     def _replay(self) -> Replay | None:
         """Where the flow run remembers results for its next try; None if it shall not remember this one."""
         task, flow = self.task, self.run.flow
-        if flow is None or flow.replay is None or task.is_generator:
+        if flow is None or flow.replay is None or self.streams:
             return None
         return None if is_asked_for(task, flow) is False or refreshes(task) else flow.replay
 

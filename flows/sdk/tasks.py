@@ -175,7 +175,7 @@ class Task(Generic[P, R]):
     def _items(self, args: Any, kwargs: Any, wait_for: Any, return_state: bool) -> Any:
         if return_state:
             options.refuse_state(f"Task {self.name!r}")
-        steps = TaskCall(self, args, kwargs, wait_for).steps()
+        steps = TaskCall(self, args, kwargs, wait_for, streams=True).steps()
         return (stream_async if self.is_async else stream)(steps, State.result)
 
     @overload
