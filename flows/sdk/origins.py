@@ -15,6 +15,8 @@ MOST_VALUES = 8
 MOST_ITEMS = 16  # of a collection that is looked into
 
 _OURS_ALONE = 2  # references: the entry's, and the argument of getrefcount
+_COLLECTIONS = frozenset({list, tuple, set, dict})
+_BUILTINS = frozenset({list, tuple, dict, str, bytes, int, float})  # quicker than to ask the type
 _SMALL_NUMBERS = range(-5, 257)  # Python has each of them once
 
 Entry = tuple[Any, "ref[Any] | None", UUID]  # the value itself, or a weak reference to it; its task run
@@ -39,17 +41,19 @@ class Origins:
         made.pop(id(value), None)
         if len(made) >= MOST_VALUES:
             made.pop(next(iter(made), 0), None)
-        try:
-            made[id(value)] = None, ref(value), task_run_id
-        except TypeError:
-            made[id(value)] = value, None, task_run_id
+        made[id(value)] = (value, None, task_run_id) if _is_strong(value) else (None, ref(value), task_run_id)
 
     def know_any(self, values: Iterable[Any]) -> bool:
         """Whether one of the values, or of what they hold, is perhaps such a result."""
         made = self._made
-        return bool(made) and any(
-            id(value) in made or any(id(item) in made for item in _items(value)) for value in values
-        )
+        if not made:
+            return False
+        for value in values:
+            if id(value) in made:
+                return True
+            if type(value) in _COLLECTIONS and not made.keys().isdisjoint(map(id, _items(value))):
+                return True
+        return False
 
     def edges(self, arguments: Mapping[str, Any]) -> dict[str, list[str]]:
         """Ids of the task runs that each argument came from."""
@@ -63,9 +67,13 @@ class Origins:
                 yield str(entry[2])
 
 
+def _is_strong(value: Any) -> bool:
+    """Whether Python cannot refer to the value weakly."""
+    return type(value) in _BUILTINS or not type(value).__weakrefoffset__
+
+
 def _items(value: Any) -> Iterable[Any]:
     """What is looked into: the items of a short collection."""
-    kind = type(value)
-    if kind is dict:
-        return value.values() if len(value) <= MOST_ITEMS else ()
-    return value if kind in (list, tuple, set) and len(value) <= MOST_ITEMS else ()
+    if type(value) not in _COLLECTIONS or len(value) > MOST_ITEMS:
+        return ()
+    return value.values() if isinstance(value, dict) else value

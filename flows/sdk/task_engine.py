@@ -1,7 +1,7 @@
 """How a task run goes: wait for its inputs, call the function, try again, report each state."""
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ from flows.sdk.task_run import TaskRun
 from flows.sdk.timeouts import Limit, TaskRunTimeoutError, limit_of
 
 if TYPE_CHECKING:
+    from flows.sdk.leases import Lease
     from flows.sdk.tasks import Task
 
 
@@ -72,10 +73,14 @@ class TaskCall:
         self.place: Place | None = None
         self.kept: StoredValue | None = None  # what stands for its result, which does not stay in memory
         self.after = tuple(wait_for)
-        self.unresolved = replaceable((*args, *kwargs.values(), *self.after))
+        given = (*args, *kwargs.values())
+        self.unresolved = replaceable((*given, *self.after) if self.after else given)
         flow = current_flow.get()
-        known = flow is not None and flow.origins.know_any((*args, *kwargs.values()))
-        inputs = edges(task.arguments(args, kwargs), self.after, flow) if known or self.unresolved else {}
+        inputs: dict[str, list[str]] = {}
+        if self.unresolved:
+            inputs = edges(task.arguments(args, kwargs), self.after, flow)
+        elif flow is not None and flow.origins.know_any(given):
+            inputs = flow.origins.edges(task.named(args, kwargs))
         if parent := current_task.get():
             inputs["__parents__"] = [str(parent.id)]
         tags = merge_tags(current_tags.get(), task.tags)
@@ -134,7 +139,19 @@ class TaskCall:
             return run.enter(unnamed)
         begin = Running
         while True:
-            outcome = yield from self._slots_and_try(context, begin, cached or self._replayed())
+            outcome = cached or self._replayed()
+            slots = None if outcome or not run.tags else (yield from self._slots())
+            try:
+                run.enter(begin())
+                context.run_count = run.run_count
+                if hooks := self.task.on_running_hooks:
+                    yield from run_hooks(hooks, self.task, run, run.state, logs.task_logger(context))
+                if isinstance(slots, State):
+                    outcome = slots
+                outcome = outcome or (yield from self._try(context))
+            finally:
+                if slots is not None and not isinstance(slots, State):
+                    yield from slots.release()
             delay = (yield from self._after_failure(context, outcome)) if _went_wrong(outcome) else None
             if delay is None:
                 return (yield from self._end(context, outcome))
@@ -142,33 +159,14 @@ class TaskCall:
             yield Sleep(delay)
             begin = Retrying
 
-    def _slots_and_try(
-        self, context: TaskRunContext, begin: Callable[[], State], known: State | None
-    ) -> Steps[State]:
-        """One try, with a slot of each limit on the run's tags; nothing is called if the outcome is known."""
-        slots = None
-        if self.run.tags and not known:
-            from flows.sdk.tag_limits import slots_of  # brings the HTTP client
+    def _slots(self) -> "Steps[Lease | State | None]":
+        """A slot of each limit on the run's tags; None: there is no limit. A failure: there is no slot."""
+        from flows.sdk.tag_limits import slots_of  # brings the HTTP client
 
-            try:
-                slots = yield from slots_of(self.run)
-            except Exception as error:
-                known = Failed(
-                    message=f"No slot of the limits on its tags was to be had: {error}", data=error
-                )
         try:
-            yield from self._begin(context, begin())
-            return known or (yield from self._try(context))
-        finally:
-            if slots is not None:
-                yield from slots.release()
-
-    def _begin(self, context: TaskRunContext, state: State) -> Steps[None]:
-        run, hooks = self.run, self.task.on_running_hooks
-        run.enter(state)
-        context.run_count = run.run_count
-        if hooks:
-            yield from run_hooks(hooks, self.task, run, run.state, logs.task_logger(context))
+            return (yield from slots_of(self.run))
+        except Exception as error:
+            return Failed(message=f"No slot for its tags was to be had: {error}", data=error)
 
     def _name(self, context: TaskRunContext) -> State | None:
         """Give the task run the name that its task wants; the state to end in, if that goes wrong."""

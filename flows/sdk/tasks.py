@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, overload
@@ -114,6 +114,7 @@ class Task(Generic[P, R]):
         self.is_async = options.is_async(fn)
         self.is_generator = options.is_generator(fn)
         self.__signature__ = inspect.signature(fn)
+        self._names = options.positional_names(self.__signature__)
 
     def with_options(self, **changes: Any) -> "Task[P, R]":
         """A copy of the task with other options. What is given as None stays as it is."""
@@ -261,6 +262,13 @@ class Task(Generic[P, R]):
         bound = self.__signature__.bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
+
+    def named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """As `arguments`, without defaults and unchecked: in a tenth of the time."""
+        last = len(self._names) - 1
+        if len(args) > last + 1:  # those from the last on belong to `*args`
+            args = [*args[:last], tuple(args[last:])]
+        return {**dict(zip(self._names, args, strict=False)), **kwargs}
 
     def on_running(self, fn: H) -> H:
         """Decorator: call `fn(task, task_run, state)` when a try of a task run begins."""

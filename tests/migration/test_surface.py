@@ -66,11 +66,6 @@ EXCUSED = {
     # Errors of what Portal has not, or of other names
     "prefect.exceptions.*": "an error that Portal does not raise (those that it does are wanted below)",
     # Made in other places
-    "prefect.*Task.delay": "background tasks",
-    "prefect.*Task.apply_async": "background tasks",
-    "prefect.*Task.*serve": "background tasks",
-    "prefect.task_worker.serve*": "background tasks",
-    "prefect.*(deferred)": "background tasks",
     "prefect.schedules.*": "schedules by rrule",
     "*(rrule)": "schedules by rrule",
 }

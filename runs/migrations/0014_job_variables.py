@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0012_events_say_who"),
+        ("runs", "0013_errands"),
     ]
 
     operations = [
