@@ -94,12 +94,15 @@ WITH queue AS MATERIALIZED (
 SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count - c.resuming::int, c.crash_count, c.attempt,
        c.deployment_id, d.name, c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
        COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
-       d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name
+       d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name,
+       COALESCE(d.job_variables, '{{}}') || c.job_variables, parent.id, parent.deployment_id
 FROM claimed c
 JOIN agents_workqueue q ON q.id = c.work_queue_id
 JOIN agents_workpool p ON p.id = q.work_pool_id
 JOIN flows_flow f ON f.id = c.flow_id
 LEFT JOIN flows_deployment d ON d.id = c.deployment_id
+LEFT JOIN runs_taskrun stand_in ON stand_in.id = c.parent_task_run_id
+LEFT JOIN runs_flowrun parent ON parent.id = stand_in.flow_run_id
 """
 
 _LOOK = """
@@ -142,7 +145,8 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         return None
     run_id, name, flow_name, parameters, tags, run_count, crash_count, attempt, *rest = rows[0]
     deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, *code = rest
-    entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name = code
+    entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *more = code
+    job_variables, parent_run_id, parent_deployment_id = more
     run = FlowRunInfo(
         id=run_id,
         name=name,
@@ -160,6 +164,9 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         deployment_parameters=json.loads(deployment_parameters),
         work_queue_name=work_queue_name,
         work_pool_name=work_pool_name,
+        job_variables=json.loads(job_variables),
+        parent_run_id=parent_run_id,
+        parent_deployment_id=parent_deployment_id,
     )
     return Claimed(run, workspace_id, version, entrypoint, path)
 

@@ -10,18 +10,30 @@ from flows.sdk.annotations import allow_failure, unmapped
 from flows.sdk.context import tags
 from flows.sdk.flows import Flow, flow
 from flows.sdk.logs import get_run_logger
-from flows.sdk.pausing import pause_flow_run, resume_flow_run, suspend_flow_run
+from flows.sdk.pausing import (
+    apause_flow_run,
+    aresume_flow_run,
+    asuspend_flow_run,
+    pause_flow_run,
+    resume_flow_run,
+    suspend_flow_run,
+)
 from flows.sdk.states import State
 from flows.sdk.tasks import Task, task
 
 if TYPE_CHECKING:
-    from flows.sdk.deployments import serve
+    from flows.sdk.deployments import aserve, deploy, serve
 
 __all__ = [
     "Flow",
     "State",
     "Task",
     "allow_failure",
+    "apause_flow_run",
+    "aresume_flow_run",
+    "aserve",
+    "asuspend_flow_run",
+    "deploy",
     "flow",
     "get_run_logger",
     "pause_flow_run",
@@ -36,8 +48,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """What few flows need and what takes its time to load."""
-    if name == "serve":
-        from flows.sdk.deployments import serve
+    if name in {"aserve", "deploy", "serve"}:
+        from flows.sdk import deployments
 
-        return serve
+        return getattr(deployments, name)
     raise AttributeError(f"module 'flows' has no attribute {name!r}")

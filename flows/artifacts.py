@@ -1,6 +1,12 @@
 """Results for people to look at."""
 
 from flows.sdk.artifacts import (
+    acreate_image_artifact,
+    acreate_link_artifact,
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
     create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
@@ -10,6 +16,12 @@ from flows.sdk.artifacts import (
 )
 
 __all__ = [
+    "acreate_image_artifact",
+    "acreate_link_artifact",
+    "acreate_markdown_artifact",
+    "acreate_progress_artifact",
+    "acreate_table_artifact",
+    "aupdate_progress_artifact",
     "create_image_artifact",
     "create_link_artifact",
     "create_markdown_artifact",

@@ -1,6 +1,6 @@
 """Deployments: make them, run them, serve them."""
 
-from flows.sdk.deployments import RunnerDeployment, serve
+from flows.sdk.deployments import RunnerDeployment, deploy, serve
 from flows.sdk.run_deployment import FlowRun, arun_deployment, run_deployment
 from flows.sdk.sources import GitRepository, SourceError
 
@@ -10,6 +10,7 @@ __all__ = [
     "RunnerDeployment",
     "SourceError",
     "arun_deployment",
+    "deploy",
     "run_deployment",
     "serve",
 ]

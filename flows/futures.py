@@ -1,6 +1,7 @@
 """Handles of submitted task runs."""
 
 from flows.sdk.futures import DoneAndNotDone, FutureList, TaskFuture, as_completed, wait
+from flows.sdk.inputs import resolve_futures_to_results, resolve_futures_to_states
 
 # The names that Prefect users annotate with.
 PrefectFuture = TaskFuture
@@ -13,5 +14,7 @@ __all__ = [
     "PrefectFutureList",
     "TaskFuture",
     "as_completed",
+    "resolve_futures_to_results",
+    "resolve_futures_to_states",
     "wait",
 ]

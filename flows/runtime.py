@@ -75,9 +75,21 @@ class _FlowRun:
 
     @property
     def parent_flow_run_id(self) -> str | None:
-        """The run that called this one as a subflow."""
+        """The run that called this one as a subflow, or started it by `run_deployment`."""
         run = _run()
         return str(run.parent_run_id) if run and run.parent_run_id else None
+
+    @property
+    def parent_deployment_id(self) -> str | None:
+        """The deployment of the run that called or started this one."""
+        run = _run()
+        return str(run.parent_deployment_id) if run and run.parent_deployment_id else None
+
+    @property
+    def job_variables(self) -> dict[str, Any]:
+        """Those of the deployment, with those that the run was started with on top."""
+        run = _run()
+        return dict(run.job_variables) if run else {}
 
     @property
     def root_flow_run_id(self) -> str | None:

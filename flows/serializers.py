@@ -1,5 +1,19 @@
-"""How results become bytes."""
+"""How results are written: `result_serializer="json"`, or one of these."""
 
-from flows.sdk.serializers import CompressedSerializer, JSONSerializer, PickleSerializer, Serializer
+from flows.sdk.serializers import (
+    CompressedJSONSerializer,
+    CompressedPickleSerializer,
+    CompressedSerializer,
+    JSONSerializer,
+    PickleSerializer,
+    Serializer,
+)
 
-__all__ = ["CompressedSerializer", "JSONSerializer", "PickleSerializer", "Serializer"]
+__all__ = [
+    "CompressedJSONSerializer",
+    "CompressedPickleSerializer",
+    "CompressedSerializer",
+    "JSONSerializer",
+    "PickleSerializer",
+    "Serializer",
+]

@@ -1,12 +1,14 @@
 """States of runs, as flows may return them."""
 
 from flows.sdk.states import (
+    AwaitingConcurrencySlot,
     AwaitingRetry,
     Cancelled,
     Cancelling,
     Completed,
     Crashed,
     Failed,
+    Late,
     Paused,
     Pending,
     Retrying,
@@ -15,15 +17,21 @@ from flows.sdk.states import (
     State,
     StateType,
     Suspended,
+    aget_state_exception,
+    araise_state_exception,
+    get_state_exception,
+    raise_state_exception,
 )
 
 __all__ = [
+    "AwaitingConcurrencySlot",
     "AwaitingRetry",
     "Cancelled",
     "Cancelling",
     "Completed",
     "Crashed",
     "Failed",
+    "Late",
     "Paused",
     "Pending",
     "Retrying",
@@ -32,4 +40,8 @@ __all__ = [
     "State",
     "StateType",
     "Suspended",
+    "aget_state_exception",
+    "araise_state_exception",
+    "get_state_exception",
+    "raise_state_exception",
 ]

@@ -24,19 +24,19 @@ INSERT = """
 WITH given AS (
     SELECT * FROM json_to_recordset(%s::json) AS g(
         id uuid, workspace_id uuid, flow_id uuid, deployment_id uuid, work_queue_id uuid,
-        schedule_id uuid, slot timestamptz, name text, parameters jsonb, tags text[],
+        schedule_id uuid, slot timestamptz, name text, parameters jsonb, job_variables jsonb, tags text[],
         idempotency_key text, created_by jsonb, priority smallint, expected_start_time timestamptz,
         root_run_id uuid, parent_task_run_id uuid, state_id uuid, state_type text, state_name text,
         state_message text, state_timestamp timestamptz, state_details jsonb)
 ), made AS (
     INSERT INTO runs_flowrun
         (id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
-         tags, idempotency_key, created_by, priority, expected_start_time, root_run_id,
+         job_variables, tags, idempotency_key, created_by, priority, expected_start_time, root_run_id,
          parent_task_run_id, state_id, state_type, state_name, state_message, state_timestamp,
          total_run_time, run_count, attempt, infrastructure_pid, version, created, updated)
     SELECT id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
-         tags, idempotency_key, created_by, priority, coalesce(expected_start_time, now()), root_run_id,
-         parent_task_run_id, state_id, state_type, state_name, state_message, state_timestamp,
+         job_variables, tags, idempotency_key, created_by, priority, coalesce(expected_start_time, now()),
+         root_run_id, parent_task_run_id, state_id, state_type, state_name, state_message, state_timestamp,
          0, 0, 0, '', 1, now(), now()
     FROM given
     ON CONFLICT DO NOTHING
@@ -60,6 +60,7 @@ class NewRun:
     flow_id: UUID
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    job_variables: dict[str, Any] = field(default_factory=dict)
     deployment_id: UUID | None = None
     work_queue_id: UUID | None = None
     schedule_id: UUID | None = None
@@ -117,7 +118,8 @@ class NewRun:
 
 _COLUMNS = (
     "id", "workspace_id", "flow_id", "deployment_id", "work_queue_id", "schedule_id", "slot", "name",
-    "parameters", "tags", "idempotency_key", "created_by", "priority", "root_run_id", "parent_task_run_id",
+    "parameters", "job_variables", "tags", "idempotency_key", "created_by", "priority", "root_run_id",
+    "parent_task_run_id",
 )  # fmt: skip
 
 

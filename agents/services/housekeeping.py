@@ -1,4 +1,4 @@
-"""Housekeeping: log partitions ahead, expired results, rows of agents and schedulers that are gone."""
+"""Housekeeping: log partitions ahead, expired results, unused code, rows of processes that are gone."""
 
 from datetime import datetime, timedelta
 
@@ -6,6 +6,7 @@ from django.db.models import Exists, OuterRef
 
 from agents.models import Agent, ServiceStatus
 from agents.services.database import alone
+from flows.catalog.versions import remove_unused_bundles
 from runs.background import remove_old
 from runs.models import FlowRun
 from runs.partitions import ensure_partitions
@@ -16,6 +17,8 @@ from runs.session import DjangoSession
 KEEP_IDLE_AGENTS = timedelta(days=1)
 # The newest one says since when no scheduler ran; see `materialise`.
 KEEP_STATUSES = timedelta(days=30)
+# Code is stored before its deployment is made; a run that was just claimed may still fetch what was replaced.
+KEEP_UNUSED_BUNDLES = timedelta(days=1)
 
 
 def keep_house(now: datetime) -> None:
@@ -29,6 +32,7 @@ def keep_house(now: datetime) -> None:
             remove_expired_results(now)
             with DjangoSession().transaction() as tx:
                 remove_old(tx)
+            remove_unused_bundles(now - KEEP_UNUSED_BUNDLES)
 
 
 def remove_stale_rows(now: datetime) -> None:

@@ -73,6 +73,8 @@ def deploy(
     crash_retries: int | None = None,
     crash_retry_delay_seconds: float | None = None,
     hand_back: bool | None = None,
+    job_variables: Mapping[str, Any] | None = None,
+    enforce_parameter_schema: bool = True,
 ) -> tuple[Deployment, bool]:
     """Create the deployment `flow_name/name`, or change it to what is given here.
 
@@ -92,6 +94,8 @@ def deploy(
         "version": version,
         "crash_retries": crash_retries,
         "crash_retry_delay_seconds": crash_retry_delay_seconds,
+        "job_variables": dict(job_variables or {}),
+        "enforce_parameter_schema": enforce_parameter_schema,
     }
     switches = {"paused": paused, "hand_back": hand_back}
     values.update({name: switch for name, switch in switches.items() if switch is not None})
@@ -108,6 +112,7 @@ def _check(deployment: Deployment, schedules: Sequence[ScheduleSpec]) -> None:
     deployment.clean_fields(exclude=["flow", "workspace", "work_queue"])
     unfit: list[FieldError] = [
         *storage_errors("parameters", deployment.parameters),
+        *storage_errors("job_variables", deployment.job_variables),
         *schema_errors(deployment.parameter_openapi_schema),
     ]
     if unfit:

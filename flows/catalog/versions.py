@@ -1,16 +1,21 @@
 """Versions of deployments: noted whenever deploying changes something, and brought back by a rollback."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Concat
 
-from flows.models import Deployment, DeploymentVersion
+from flows.models import Bundle, Deployment, DeploymentVersion
+from flows.sdk.bundles import PREFIX
 
 # What makes a version: code and how it is run. Schedules and the paused switch are steered by people.
 KEPT = (
     "entrypoint", "path", "parameters", "parameter_openapi_schema", "work_queue_id", "tags", "description",
-    "version", "crash_retries", "crash_retry_delay_seconds",
+    "version", "crash_retries", "crash_retry_delay_seconds", "job_variables", "enforce_parameter_schema",
 )  # fmt: skip
 
 
@@ -31,6 +36,17 @@ def note_version(deployment: Deployment) -> None:
     deployment.version_number = last.number + 1 if last else 1
     deployment.save(update_fields=["version_number"])
     DeploymentVersion.objects.create(deployment=deployment, number=deployment.version_number, values=values)
+
+
+def remove_unused_bundles(before: datetime) -> int:
+    """Delete bundles from before that time to which no deployment and none of its versions refers."""
+    path = Concat(Value(PREFIX), OuterRef("sha256"))
+    deployed = Deployment.objects.filter(workspace=OuterRef("workspace"), path=path)
+    noted = DeploymentVersion.objects.annotate(code=KeyTextTransform("path", "values")).filter(
+        deployment__workspace=OuterRef("workspace"), code=path
+    )
+    old = Bundle.objects.filter(created__lt=before).exclude(Exists(deployed)).exclude(Exists(noted))
+    return old.delete()[0]
 
 
 def _as_json(value: Any) -> Any:

@@ -6,10 +6,12 @@ from flows.sdk.concurrency import (
     concurrency,
     rate_limit,
 )
+from flows.sdk.leases import ConcurrencySlotsLostError
 
 __all__ = [
     "AcquireConcurrencySlotTimeoutError",
     "ConcurrencySlotAcquisitionError",
+    "ConcurrencySlotsLostError",
     "concurrency",
     "rate_limit",
 ]

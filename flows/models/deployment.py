@@ -31,6 +31,12 @@ class Deployment(ScopedModel):
     parameter_openapi_schema = models.JSONField(default=dict, blank=True)
     work_queue = models.ForeignKey("agents.WorkQueue", on_delete=models.PROTECT, related_name="deployments")
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    job_variables = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text="JSON. For who executes its runs."
+    )
+    enforce_parameter_schema = models.BooleanField(
+        default=True, db_default=True, help_text="Refuse runs whose parameters do not fit the flow."
+    )
     version = models.CharField(max_length=100, blank=True, default="")
     version_number = models.PositiveIntegerField(default=0, help_text="Of its DeploymentVersion.")
     paused = models.BooleanField(default=False)

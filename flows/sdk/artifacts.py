@@ -10,7 +10,7 @@ from flows.sdk.context import FlowRunContext, MissingContextError, current_flow,
 from flows.sdk.ids import uuid7
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import NewArtifact
-from flows.sdk.steps import Steps
+from flows.sdk.steps import Steps, drive_async
 
 Table = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]] | Sequence[Sequence[Any]]
 
@@ -23,7 +23,14 @@ def create_table_artifact(table: Table, key: str | None = None, description: str
     `table` is a list of rows (dicts or sequences), or a dict of columns. Raises ValueError for columns
     of different lengths and MissingContextError outside flows, as all functions here do.
     """
-    return either(_publish("table", as_json(_rows(table)), key, description))
+    return either(_table(table, key, description))
+
+
+async def acreate_table_artifact(
+    table: Table, key: str | None = None, description: str | None = None
+) -> UUID:
+    """As `create_table_artifact`."""
+    return await drive_async(_table(table, key, description))
 
 
 def create_markdown_artifact(markdown: str, key: str | None = None, description: str | None = None) -> Any:
@@ -31,12 +38,25 @@ def create_markdown_artifact(markdown: str, key: str | None = None, description:
     return either(_publish("markdown", markdown, key, description))
 
 
+async def acreate_markdown_artifact(
+    markdown: str, key: str | None = None, description: str | None = None
+) -> UUID:
+    """As `create_markdown_artifact`."""
+    return await drive_async(_publish("markdown", markdown, key, description))
+
+
 def create_link_artifact(
     link: str, link_text: str | None = None, key: str | None = None, description: str | None = None
 ) -> Any:
     """Publish a link, called `link_text` or by its own address."""
-    text = re.sub(r"([\\\[\]])", r"\\\1", link_text or link)
-    return either(_publish("markdown", f"[{text}](<{link}>)", key, description))
+    return either(_link(link, link_text, key, description))
+
+
+async def acreate_link_artifact(
+    link: str, link_text: str | None = None, key: str | None = None, description: str | None = None
+) -> UUID:
+    """As `create_link_artifact`."""
+    return await drive_async(_link(link, link_text, key, description))
 
 
 def create_image_artifact(image_url: str, key: str | None = None, description: str | None = None) -> Any:
@@ -44,17 +64,53 @@ def create_image_artifact(image_url: str, key: str | None = None, description: s
     return either(_publish("image", image_url, key, description))
 
 
+async def acreate_image_artifact(
+    image_url: str, key: str | None = None, description: str | None = None
+) -> UUID:
+    """As `create_image_artifact`."""
+    return await drive_async(_publish("image", image_url, key, description))
+
+
 def create_progress_artifact(progress: float, key: str | None = None, description: str | None = None) -> Any:
     """Publish how far something is, in percent; `update_progress_artifact` takes the id that this returns.
 
     Raises ValueError for a number outside 0 to 100.
     """
-    return either(_publish("progress", _percent(progress), key, description))
+    return either(_progress(progress, key, description))
+
+
+async def acreate_progress_artifact(
+    progress: float, key: str | None = None, description: str | None = None
+) -> UUID:
+    """As `create_progress_artifact`."""
+    return await drive_async(_progress(progress, key, description))
 
 
 def update_progress_artifact(artifact_id: UUID, progress: float, description: str | None = None) -> Any:
     """Move a progress artifact of this run, and perhaps describe it anew."""
-    return either(_publish("progress", _percent(progress), None, description, artifact_id))
+    return either(_progress(progress, None, description, artifact_id))
+
+
+async def aupdate_progress_artifact(
+    artifact_id: UUID, progress: float, description: str | None = None
+) -> UUID:
+    """As `update_progress_artifact`."""
+    return await drive_async(_progress(progress, None, description, artifact_id))
+
+
+def _table(table: Table, key: str | None, description: str | None) -> Steps[UUID]:
+    return (yield from _publish("table", as_json(_rows(table)), key, description))
+
+
+def _link(link: str, link_text: str | None, key: str | None, description: str | None) -> Steps[UUID]:
+    text = re.sub(r"([\\\[\]])", r"\\\1", link_text or link)
+    return (yield from _publish("markdown", f"[{text}](<{link}>)", key, description))
+
+
+def _progress(
+    progress: float, key: str | None, description: str | None, id: UUID | None = None
+) -> Steps[UUID]:
+    return (yield from _publish("progress", _percent(progress), key, description, id))
 
 
 def _publish(

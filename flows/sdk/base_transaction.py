@@ -110,6 +110,7 @@ class BaseTransaction:
         self.store = store
         self._locked_as: str | None = None
         self._record: ResultRecord | None = None
+        self.has_written = False
         self._staged: Any = _missing
         self._values: dict[str, Any] = {}
         self._token: Token[BaseTransaction | None] | None = None
@@ -264,6 +265,7 @@ class BaseTransaction:
             return
         try:
             self.store.write(self.key, self._staged)
+            self.has_written = True
         except (SerializationError, OSError) as error:
             hint = "persist_result=False says that this is fine"
             self.logger.warning("The result is not kept for retries or caching: %s; %s", error, hint)

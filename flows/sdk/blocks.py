@@ -1,5 +1,6 @@
 """Blocks: configuration documents with a type, stored encrypted on the server. Brings pydantic."""
 
+import inspect
 import re
 from typing import Any, ClassVar, Self, cast
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from flows.sdk.backend import current_backend
 from flows.sdk.block_names import checked_block_name
 from flows.sdk.calling import Ask, either
-from flows.sdk.steps import Steps
+from flows.sdk.steps import Steps, drive_async
 
 _types: dict[str, type["Block"]] = {}
 
@@ -22,6 +23,8 @@ class Block(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     _block_type_slug: ClassVar[str | None] = None
+    _block_type_name: ClassVar[str | None] = None
+    _description: ClassVar[str | None] = None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -34,17 +37,44 @@ class Block(BaseModel):
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+", "-", cls.__name__)
         return cls._block_type_slug or words.lower().strip("-")
 
+    def block_initialization(self) -> None:
+        """Called when a block was made or loaded; for subclasses."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        self.block_initialization()
+
     @classmethod
-    def load(cls, name: str) -> Any:
+    def get_block_type_name(cls) -> str:
+        """How the type is called for people."""
+        return cls._block_type_name or cls.__name__
+
+    @classmethod
+    def get_description(cls) -> str | None:
+        """What the type is for: `_description`, else the first paragraph of the docstring."""
+        text = cls._description or inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0]
+        return text or None
+
+    @classmethod
+    def load(cls, name: str, validate: bool = True) -> Any:
         """The stored block `name`; `Block.load("type/name")` finds the class by its type.
 
+        `validate=False` takes it as it is stored, also if it does not fit the class any more.
         Raises ValueError if there is no such block or type, pydantic's ValidationError if it does not fit.
         """
-        return either(cls._load(name))
+        return either(cls._load(name, validate))
+
+    @classmethod
+    async def aload(cls, name: str, validate: bool = True) -> Self:
+        """As `load`."""
+        return await drive_async(cls._load(name, validate))
 
     def save(self, name: str, overwrite: bool = False) -> Any:
         """Store the block; returns its name. Raises AlreadyThereError (a ValueError) unless `overwrite`."""
         return either(self._save(name, overwrite))
+
+    async def asave(self, name: str, overwrite: bool = False) -> str:
+        """As `save`."""
+        return await drive_async(self._save(name, overwrite))
 
     @classmethod
     def delete(cls, name: str) -> Any:
@@ -52,12 +82,17 @@ class Block(BaseModel):
         return either(cls._delete(name))
 
     @classmethod
-    def _load(cls, name: str) -> Steps[Self]:
+    async def adelete(cls, name: str) -> None:
+        """As `delete`."""
+        await drive_async(cls._delete(name))
+
+    @classmethod
+    def _load(cls, name: str, validate: bool) -> Steps[Self]:
         kind, rest = cls._named(name)
         document = yield Ask(current_backend().blocks.load, kind.get_block_type_slug(), rest)
         if document is None:
             raise ValueError(f"There is no block {kind.get_block_type_slug()}/{rest}.")
-        return cast(Self, kind.model_validate(document))
+        return cast(Self, kind.model_validate(document) if validate else kind.model_construct(**document))
 
     def _save(self, name: str, overwrite: bool) -> Steps[str]:
         checked_block_name(name)
@@ -84,6 +119,11 @@ class Block(BaseModel):
                 f"There is no block class of type {slug!r} here: import the module that defines it."
             )
         return kind, rest
+
+
+def block_type(slug: str) -> type[Block] | None:
+    """The class of a type of blocks, if it is defined in this process."""
+    return _types.get(slug)
 
 
 class Secret(Block):

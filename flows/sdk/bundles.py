@@ -16,8 +16,8 @@ from flows.sdk.sources import SourceError, cache_folder, fetched, made_at_once
 from flows.sdk.steps import drive
 
 PREFIX = "bundle:"
-MOST_BYTES = 2 * 1024 * 1024  # compressed: for code, not for data
-MOST_UNPACKED_BYTES = 100 * 1024 * 1024
+MOST_BYTES = 32 * 1024 * 1024  # compressed: for code, not for data
+MOST_UNPACKED_BYTES = 512 * 1024 * 1024
 NEVER = [".git", ".hg", ".venv", "venv", "__pycache__", "node_modules", ".portal", ".env", "*.pyc"]
 IGNORE_FILES = (".gitignore", ".portalignore")
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk.hashing import HashError, hash_objects
 from flows.sdk.locking import LockManager
+from flows.sdk.result_files import ResultStorage
 
 if TYPE_CHECKING:
     from flows.sdk.base_transaction import IsolationLevel
@@ -32,13 +32,13 @@ class CacheKeyError(TypeError):
 class CachePolicy:
     """Base of all policies; one of your own overrides `compute_key`. Nobody changes a policy that is in use.
 
-    key_storage: folder or URL where the results are kept and looked up, instead of the task's storage.
+    key_storage: folder, URL or block where the results are kept and looked up, instead of the task's storage.
     isolation_level: "SERIALIZABLE" computes a key once at a time, whatever surrounds the call;
         "READ_COMMITTED" never waits. None: a task outside transactions waits, one within does as they do.
     lock_manager: who keeps others waiting; None: the store of the results.
     """
 
-    key_storage: str | Path | None = None
+    key_storage: ResultStorage | None = None
     isolation_level: "IsolationLevel | str | None" = None
     lock_manager: LockManager | None = None
 
@@ -49,7 +49,7 @@ class CachePolicy:
 
     def configure(
         self,
-        key_storage: str | Path | None = None,
+        key_storage: ResultStorage | None = None,
         lock_manager: LockManager | None = None,
         isolation_level: "IsolationLevel | str | None" = None,
     ) -> "CachePolicy":

@@ -5,6 +5,7 @@ shares its results by that key. Any other task of an agent keeps the result of e
 so that a run that is retried, resumed or rescheduled goes on where it was: the calls of one try never share.
 """
 
+import logging
 import os
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,17 @@ from flows.sdk.base_transaction import CommitMode, IsolationLevel, current_trans
 from flows.sdk.cache_policies import DEFAULT, NO_CACHE, CacheKeyError, checked_key, hash_of_source
 from flows.sdk.context import FlowRunContext, TaskRunContext
 from flows.sdk.hashing import hash_objects
-from flows.sdk.result_options import is_asked_for
+from flows.sdk.result_options import is_asked_for, is_cached_in_memory
 from flows.sdk.results import ResultStore, current_keeper
-from flows.sdk.states import Completed, Failed, State
+from flows.sdk.states import Completed, Failed, MissingResult, State, StoredValue
 from flows.sdk.steps import Steps
 from flows.sdk.transactions import Transaction
 
 if TYPE_CHECKING:
     from flows.sdk.task_engine import TaskCall
     from flows.sdk.tasks import Task
+
+_logger = logging.getLogger("flows.results")
 
 # Names the place of a flow run in its tree: a subflow has a new id in each try of its parent.
 replay_scope: ContextVar[str] = ContextVar("replay_scope", default="")
@@ -47,7 +50,27 @@ def kept(call: "TaskCall", context: TaskRunContext) -> Steps[State]:
         yield from transaction.close(error)
         raise
     yield from transaction.close(None if state.is_completed() else _Failure(state))
+    key, store = transaction.key, transaction.store
+    if transaction.has_written and key and store and not is_cached_in_memory(call.task, context.flow):
+        call.kept = Kept(key, store, context.name)
     return call.run.state
+
+
+class Kept(StoredValue):
+    """The result that a task's transaction wrote, read when somebody asks for it."""
+
+    __slots__ = ("_key", "_name", "_store")
+
+    def __init__(self, key: str, store: ResultStore, name: str) -> None:
+        self._key = key
+        self._store = store
+        self._name = name
+
+    def fetched(self) -> Any:
+        record = self._store.read(self._key, _logger)
+        if record is None:
+            raise MissingResult(f"The result of task run {self._name!r} is not stored any more.")
+        return record.result
 
 
 class _Failure(Exception):
@@ -56,7 +79,7 @@ class _Failure(Exception):
 
 def _transaction(call: "TaskCall", context: TaskRunContext) -> Transaction:
     task, flow = call.task, context.flow
-    asked = is_asked_for(task, flow) if not task.is_generator else False  # its caller got the items
+    asked = False if call.streams else is_asked_for(task, flow)
     key, of_run = _key(call, context, asked) if asked is not False else (None, False)
     around = current_transaction.get()
     in_block = around is not None and around.in_block

@@ -4,8 +4,7 @@ A limit that does not exist holds nobody back, and neither does a process that k
 """
 
 import logging
-import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -13,14 +12,23 @@ from typing import Any
 from uuid import UUID
 
 from flows.sdk import portal
-from flows.sdk.client import NoAnswer, PortalApiError
+from flows.sdk.client import PortalApiError
 from flows.sdk.context import current_flow, current_task
 from flows.sdk.ids import uuid7
+from flows.sdk.leases import (
+    LEASE_SECONDS,
+    ConcurrencySlotsLostError,
+    Lease,
+    Loss,
+    LossOfTask,
+    SlotsLost,
+    loss_of_thread,
+    lost_slots,
+)
 from flows.sdk.steps import Sleep, Steps, drive, drive_async
 
 logger = logging.getLogger("flows.concurrency")
 
-LEASE_SECONDS = 300.0
 FIRST_POLL = 0.05
 LONGEST_POLL = 0.5  # how long a freed slot may stay unnoticed
 
@@ -36,8 +44,8 @@ class AcquireConcurrencySlotTimeoutError(TimeoutError):
 
 
 @dataclass(slots=True)
-class _Wanted:
-    """Slots that this code wants. `lease_duration` None: for a rate."""
+class Wanted:
+    """Slots that this code wants. `lease_duration` None: for a rate. `missing`: names that have no limit."""
 
     names: list[str]
     occupy: int
@@ -45,6 +53,7 @@ class _Wanted:
     strict: bool
     lease_duration: float | None
     lease_id: UUID = field(default_factory=uuid7)
+    missing: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.occupy < 1:
@@ -76,6 +85,7 @@ def concurrency(
     timeout_seconds: float | None = None,
     strict: bool = False,
     lease_duration: float = LEASE_SECONDS,
+    raise_on_lease_renewal_failure: bool | None = None,
 ) -> Iterator[None]:
     """Hold `occupy` slots of each of these limits inside the block; wait for them before.
 
@@ -83,13 +93,18 @@ def concurrency(
     any way, or when its process has not been heard of for `lease_duration` seconds.
 
     timeout_seconds: how long to wait for them; None: for ever. strict: a limit must exist.
+    raise_on_lease_renewal_failure: end the block with ConcurrencySlotsLostError once its slots are lost, as
+    when the server was away for too long; a call that blocks is ended when it returns. False: only log it;
+    None: as `strict`.
     Raises AcquireConcurrencySlotTimeoutError and ConcurrencySlotAcquisitionError.
     """
-    wanted = _Wanted(_listed(names), occupy, timeout_seconds, strict, lease_duration)
-    server = drive(_acquired(wanted))
-    lease = _Lease(server, wanted) if server else None
+    wanted = Wanted(_listed(names), occupy, timeout_seconds, strict, lease_duration)
+    raises = strict if raise_on_lease_renewal_failure is None else raise_on_lease_renewal_failure
+    lease = drive(taken(wanted, loss_of_thread() if raises else None))
     try:
         yield
+    except SlotsLost:
+        raise ConcurrencySlotsLostError(lost_slots(wanted.names)) from None
     finally:
         if lease:
             drive(lease.release())
@@ -102,13 +117,19 @@ async def aconcurrency(
     timeout_seconds: float | None = None,
     strict: bool = False,
     lease_duration: float = LEASE_SECONDS,
+    raise_on_lease_renewal_failure: bool | None = None,
 ) -> AsyncIterator[None]:
     """As `concurrency`, for async code."""
-    wanted = _Wanted(_listed(names), occupy, timeout_seconds, strict, lease_duration)
-    server = await drive_async(_acquired(wanted))
-    lease = _Lease(server, wanted) if server else None
+    wanted = Wanted(_listed(names), occupy, timeout_seconds, strict, lease_duration)
+    raises = strict if raise_on_lease_renewal_failure is None else raise_on_lease_renewal_failure
+    loss = LossOfTask() if raises else None
+    lease = await drive_async(taken(wanted, loss))
     try:
         yield
+    except BaseException as error:
+        if loss is not None and loss.caused(error):
+            raise ConcurrencySlotsLostError(lost_slots(wanted.names)) from None
+        raise
     finally:
         if lease:
             await drive_async(lease.release())
@@ -122,21 +143,32 @@ def rate_limit(
 
     Options and errors as in `concurrency`; a limit without decay is an error.
     """
-    drive(_acquired(_Wanted(_listed(names), occupy, timeout_seconds, strict, None)))
+    drive(_acquired(Wanted(_listed(names), occupy, timeout_seconds, strict, None)))
 
 
 async def arate_limit(
     names: Names, occupy: int = 1, timeout_seconds: float | None = None, strict: bool = False
 ) -> None:
     """As `rate_limit`, for async code."""
-    await drive_async(_acquired(_Wanted(_listed(names), occupy, timeout_seconds, strict, None)))
+    await drive_async(_acquired(Wanted(_listed(names), occupy, timeout_seconds, strict, None)))
 
 
 def _listed(names: Names) -> list[str]:
     return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
-def _acquired(wanted: _Wanted) -> Steps[portal.Portal | None]:
+def taken(
+    wanted: Wanted, loss: Loss | None = None, on_wait: Callable[[], object] = lambda: None
+) -> Steps[Lease | None]:
+    """Wait for the slots, and hold them until the lease is released; None if there was nothing to take.
+
+    `loss` is told when they are lost before; `on_wait` is called once, if none is free at first.
+    """
+    server = yield from _acquired(wanted, on_wait)
+    return Lease(server, wanted.lease_id, wanted.names, wanted.lease_duration, loss) if server else None
+
+
+def _acquired(wanted: Wanted, on_wait: Callable[[], object] = lambda: None) -> Steps[portal.Portal | None]:
     """Wait for the slots; return the Portal that gave them, None if there was nothing to take."""
     server = portal.reached() if wanted.names else None
     if server is None:
@@ -151,10 +183,12 @@ def _acquired(wanted: _Wanted) -> Steps[portal.Portal | None]:
             raise AcquireConcurrencySlotTimeoutError(_too_long(wanted, answer["blocked_by"]))
         if not said:
             logger.info("Waiting for %d slot(s) of limit '%s'", wanted.occupy, answer["blocked_by"])
+            on_wait()
             said = True
         pause = max(FIRST_POLL / 10, min(answer["retry_after"] or delay, LONGEST_POLL))
         yield Sleep(pause if left is None else min(pause, left))
         delay = min(1.5 * delay, LONGEST_POLL)
+    wanted.missing = answer["missing"]
     if answer["missing"]:
         logger.debug("There is no concurrency limit %s: going on", ", ".join(answer["missing"]))
     return server if len(answer["missing"]) < len(wanted.names) else None
@@ -170,37 +204,5 @@ def _asked(server: portal.Portal, body: dict[str, Any]) -> Steps[dict[str, Any]]
     return answer
 
 
-def _too_long(wanted: _Wanted, blocked_by: str) -> str:
+def _too_long(wanted: Wanted, blocked_by: str) -> str:
     return f"Limit '{blocked_by}' had no {wanted.occupy} slot(s) free within {wanted.timeout_seconds:g} s."
-
-
-class _Lease:
-    """Slots that are held: a thread renews their lease until they are released."""
-
-    def __init__(self, server: portal.Portal, wanted: _Wanted) -> None:
-        self._server = server
-        self._seconds = wanted.lease_duration or LEASE_SECONDS
-        self._names = ", ".join(wanted.names)
-        self._path = f"concurrency_limits/leases/{wanted.lease_id}"
-        self._released = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="concurrency-lease", daemon=True)
-        self._thread.start()
-
-    def _renew(self) -> None:
-        while not self._released.wait(self._seconds / 3):
-            try:
-                answer = self._server.post(f"{self._path}/renew", {"lease_seconds": self._seconds})
-            except (NoAnswer, PortalApiError) as error:
-                logger.warning("The lease of %s could not be renewed: %s", self._names, error)
-                continue
-            if not answer["held"]:
-                logger.error("The slots of %s were lost: others may hold them now", self._names)
-                return
-
-    def release(self) -> Steps[None]:
-        """Free the slots. A server that is away frees them itself when the lease has expired."""
-        self._released.set()
-        try:
-            yield from portal.ask(lambda: self._server.post(f"{self._path}/release", {}))
-        except (NoAnswer, PortalApiError) as error:
-            logger.warning("The slots of %s could not be released: %s", self._names, error)

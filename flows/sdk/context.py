@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flows.sdk.origins import Origins
 from flows.sdk.recorder import FlowRunInfo, Recorder
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from flows.sdk.task_engine import TaskCall
     from flows.sdk.task_run import TakesLines, TaskRun
     from flows.sdk.tasks import Task
+    from flows.sdk.timeouts import Limit
 
 
 class MissingContextError(RuntimeError):
@@ -30,6 +32,7 @@ class FlowRunContext:
     """A flow run while one try of its function is under way.
 
     `call_prefix` stands before the numbers of calls that another process than the flow's counts.
+    `limit` is the timeout of the try.
     `open` are its task runs that are not over; `replay` what its earlier tries computed, if it has retries.
     """
 
@@ -44,7 +47,19 @@ class FlowRunContext:
     open: "set[TaskRun]" = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     lock: Lock = field(default_factory=Lock)
+    origins: Origins = field(default_factory=Origins)
     call_prefix: str = ""
+    limit: "Limit | None" = None
+
+    @staticmethod
+    def get() -> "FlowRunContext | None":
+        """The flow run that surrounds the caller, seen from within its tasks, too."""
+        return current_flow.get()
+
+    @property
+    def flow_run(self) -> FlowRunInfo:
+        """What is known about the run."""
+        return self.run
 
     def next_call(self, task_key: str) -> int:
         """How often the task was called before in this try: 0, 1, 2, ..."""
@@ -65,6 +80,11 @@ class TaskRunContext:
     flow: FlowRunContext | None
     run_count: int = 0
     call: "TaskCall | None" = None
+
+    @staticmethod
+    def get() -> "TaskRunContext | None":
+        """The task run that surrounds the caller."""
+        return current_task.get()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -93,6 +113,15 @@ current_flow: ContextVar[FlowRunContext | None] = ContextVar("current_flow", def
 current_task: ContextVar[TaskRunContext | None] = ContextVar("current_task", default=None)
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("current_tags", default=())
 current_recorder: ContextVar[Recorder | None] = ContextVar("current_recorder", default=None)
+
+
+def get_run_context() -> "FlowRunContext | TaskRunContext":
+    """The task run that surrounds the caller, else its flow run. Raises MissingContextError outside runs."""
+    context = current_task.get() or current_flow.get()
+    if context is None:
+        raise MissingContextError("There is no run here: call this inside a flow or task.")
+    return context
+
 
 _sequence = itertools.count(1)
 

@@ -1,14 +1,14 @@
 """Deployments as Python makes them: apply them, serve them."""
 
-import signal
-import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flows.sdk import portal
+from flows.sdk.deployment_options import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, job_variables_of
 from flows.sdk.schedules import Schedule
+from flows.sdk.served import run_agents
 from flows.sdk.steps import drive
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ class RunnerDeployment:
     paused: bool | None = None
     work_pool_name: str = DEFAULT
     work_queue_name: str = DEFAULT
+    job_variables: dict[str, Any] = field(default_factory=dict)
+    enforce_parameter_schema: bool = True
+    concurrency_limit: ConcurrencyLimitConfig | None = None
 
     @property
     def full_name(self) -> str:
@@ -66,7 +69,15 @@ class RunnerDeployment:
             "paused": self.paused,
             "work_pool_name": self.work_pool_name,
             "work_queue_name": self.work_queue_name,
+            "job_variables": self.job_variables,
+            "enforce_parameter_schema": self.enforce_parameter_schema,
+            **self._limit(),
         }
+
+    def _limit(self) -> dict[str, Any]:
+        limit = self.concurrency_limit
+        strategy = ConcurrencyLimitStrategy(limit.collision_strategy).value if limit else None
+        return {"concurrency_limit": limit.limit if limit else None, "collision_strategy": strategy}
 
     def _stored_code(self, server: portal.Portal) -> str:
         from flows.sdk.bundles import store
@@ -80,13 +91,38 @@ class RunnerDeployment:
         )
 
 
+def deploy(
+    *deployments: RunnerDeployment,
+    work_pool_name: str | None = None,
+    bundle: bool = False,
+    print_next_steps_message: bool = True,
+    **without_effect: Any,
+) -> list[UUID]:
+    """Make these deployments, in `work_pool_name` if it is given; return their ids. Raises as `apply`.
+
+    Of Prefect's other options `image` is kept as a job variable; `build` and `push` have no effect.
+    """
+    made = []
+    for each in deployments:
+        extra = job_variables_of(each.job_variables, without_effect.get("image"))
+        deployment = replace(each, work_pool_name=work_pool_name or each.work_pool_name, job_variables=extra)
+        made.append(deployment.apply(bundle=bundle))
+        if print_next_steps_message:
+            deployment.print_next_steps()
+    return made
+
+
 def serve(
-    *deployments: RunnerDeployment, pause_on_shutdown: bool = True, print_starting_message: bool = True
+    *deployments: RunnerDeployment,
+    pause_on_shutdown: bool = True,
+    print_starting_message: bool = True,
+    limit: int | None = None,
 ) -> None:
     """Deploy these, each on a queue of its own, and execute their runs on this machine until Ctrl-C.
 
-    The agent is a process beside this one, and needs to find the stack as `manage.py` does. At the end
-    the deployments are paused, unless `pause_on_shutdown` is false. Call it in the main thread.
+    `limit` is how many runs are executed side by side: so many agents, each a process beside this one, which
+    needs to find the stack as `manage.py` does; default: 1. At the end the deployments are paused, unless
+    `pause_on_shutdown` is false. Call it in the main thread.
     """
     if not deployments:
         raise ValueError("serve() needs at least one deployment: serve(flow.to_deployment(name)).")
@@ -97,11 +133,16 @@ def serve(
             sys.stdout.write(f"Serving {each.full_name}. Ctrl-C stops it.\n")
     sys.stdout.flush()
     try:
-        _run_agent([f"{each.work_pool_name}/{each.work_queue_name}" for each in served])
+        run_agents([f"{each.work_pool_name}/{each.work_queue_name}" for each in served], limit or 1)
     finally:
         if pause_on_shutdown:
             for each in served:
                 replace(each, paused=True).apply()
+
+
+async def aserve(*deployments: RunnerDeployment, **options: Any) -> None:
+    """As `serve`, from a coroutine, whose event loop stands still meanwhile: signals need the main thread."""
+    serve(*deployments, **options)
 
 
 def _own_queue(deployment: RunnerDeployment) -> str:
@@ -109,19 +150,3 @@ def _own_queue(deployment: RunnerDeployment) -> str:
     if deployment.work_queue_name != DEFAULT:
         return deployment.work_queue_name
     return f"served {deployment.flow.name} {deployment.name}"[:100]
-
-
-def _run_agent(queues: list[str]) -> None:
-    """Run an agent until it ends, and pass on what tells us to stop: it finishes its run, and so do we."""
-    command = [sys.executable, "-m", "portal", "rqworker", *queues]
-    # In a group of its own: a terminal would tell it twice, and the second time ends its run, too.
-    agent = subprocess.Popen(command, start_new_session=True)
-    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: agent.terminate()) for number in stops}
-    try:
-        code = agent.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if code:
-        raise RuntimeError(f"The agent ended with exit code {code}; it says why above.")

@@ -227,7 +227,7 @@ class FlowEngine:
             current_flow.reset(tokens[0])
 
     def _call_in_time(self, context: FlowRunContext) -> Steps[State]:
-        limit = limit_of(self.flow.timeout_seconds)
+        limit = context.limit = limit_of(self.flow.timeout_seconds)
         try:
             return (yield from self._call(context, limit))
         except DeadlinePassed as passed:

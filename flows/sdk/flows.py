@@ -4,21 +4,22 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
-from pathlib import Path
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from flows.sdk import logs, options
 from flows.sdk.deployable import Deployable
+from flows.sdk.drawing import Drawing, current_drawing, drawn, drawn_call
 from flows.sdk.generators import stream, stream_async
 from flows.sdk.hooks import H, Hook, checked_hooks
 from flows.sdk.names import RunName, checked_run_name
 from flows.sdk.outcome import returned
 from flows.sdk.parameters import Parameters
+from flows.sdk.result_files import ResultStorage
 from flows.sdk.result_options import checked_results
 from flows.sdk.retries import checked_delays, checked_retries
 from flows.sdk.runners import ThreadPoolTaskRunner, checked_runner
 from flows.sdk.serializers import Serializer
-from flows.sdk.steps import drive, drive_async
+from flows.sdk.steps import drive, drive_async, run_coroutine
 from flows.sdk.subflows import called
 from flows.sdk.timeouts import checked_timeout
 
@@ -52,8 +53,9 @@ class Flow(Deployable, Generic[P, R]):
         on_cancellation: Iterable[Hook] | None = None,
         on_crashed: Iterable[Hook] | None = None,
         persist_result: bool | None = None,
-        result_storage: str | Path | None = None,
+        result_storage: ResultStorage | None = None,
         result_serializer: Serializer | str | None = None,
+        cache_result_in_memory: bool | None = None,
     ) -> None:
         self._descriptor = fn
         self._read(options.checked_function(fn, "flow"))
@@ -85,6 +87,7 @@ class Flow(Deployable, Generic[P, R]):
         self.persist_result = persist_result
         self.result_storage = result_storage
         self.result_serializer = result_serializer
+        self.cache_result_in_memory = cache_result_in_memory
         if log_prints:
             logs.capture_prints()
 
@@ -135,6 +138,9 @@ class Flow(Deployable, Generic[P, R]):
         `return_state=True` returns the final state instead of the result, also when the flow failed.
         """
         wait_for, return_state = options.call_options(cast(dict[str, Any], kwargs))
+        if drawing := current_drawing.get():
+            inputs = (*args, *wait_for)
+            return cast(R, drawn_call(drawing, self.name, inputs, kwargs, None, self.is_async))
         steps = called(self, args, kwargs, wait_for)
         if self.is_generator:
             if return_state:
@@ -148,6 +154,35 @@ class Flow(Deployable, Generic[P, R]):
     async def _finished(self, steps: Any, return_state: bool) -> Any:
         state = await drive_async(steps)
         return state if return_state else returned(state)
+
+    def visualize(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The graph of what the flow would do with these arguments, in DOT, the language of Graphviz.
+
+        The flow's own code runs, its tasks and subflows do not: each gives a stand-in, or what its option
+        `viz_return_value` says. Raises FlowVisualizationError where the code cannot go on with that, and
+        VisualizationUnsupportedError for `.map()`.
+        """
+        return self._drawn(args, kwargs).as_dot(self.name)
+
+    async def avisualize(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """As `visualize`."""
+        return (await self._adrawn(args, kwargs)).as_dot(self.name)
+
+    def generate_mermaid_graph(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """As `visualize`, as a flowchart in Mermaid, which Markdown artifacts and GitHub show."""
+        return self._drawn(args, kwargs).as_mermaid()
+
+    async def agenerate_mermaid_graph(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """As `generate_mermaid_graph`."""
+        return (await self._adrawn(args, kwargs)).as_mermaid()
+
+    def _drawn(self, args: Any, kwargs: Any) -> Drawing:
+        steps = drawn(self.fn, args, kwargs)
+        return run_coroutine(drive_async(steps)) if self.is_async else drive(steps)
+
+    async def _adrawn(self, args: Any, kwargs: Any) -> Drawing:
+        steps = drawn(self.fn, args, kwargs)
+        return await drive_async(steps) if self.is_async else drive(steps)
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters as the function gets them. Raises ParameterTypeError."""
@@ -216,8 +251,9 @@ def flow(
     on_cancellation: Iterable[Hook] | None = None,
     on_crashed: Iterable[Hook] | None = None,
     persist_result: bool | None = None,
-    result_storage: str | Path | None = None,
+    result_storage: ResultStorage | None = None,
     result_serializer: Serializer | str | None = None,
+    cache_result_in_memory: bool | None = None,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 
 
@@ -243,7 +279,8 @@ def flow(fn: Any = None, /, **options: Any) -> Any:
         Default: PORTAL_LOGGING_LOG_PRINTS, else no.
     on_running, on_completion, on_failure, on_cancellation, on_crashed: functions to call with
         (flow, flow_run, state); see the decorators of the same names.
-    persist_result, result_storage, result_serializer: for its tasks, where they do not say otherwise.
+    persist_result, result_storage, result_serializer, cache_result_in_memory: for its tasks, where they do
+        not say otherwise.
 
     Raises ValueError for a number that is negative, and TypeError for an option of a wrong kind.
     """

@@ -31,31 +31,29 @@ def checked_hooks(hooks: Iterable[Hook] | None, option: str, decorator: str) -> 
     return listed
 
 
-class _HookCall:
-    """Call a hook. `get_run_logger()` inside it is the run's."""
+class UserCall:
+    """Call a hook or condition (or await it). `get_run_logger()` inside it is the run's."""
 
-    __slots__ = ("args", "hook", "logger")
+    __slots__ = ("args", "fn", "logger")
 
-    def __init__(self, hook: Hook, args: tuple[Any, Any, State], logger: RunLogger) -> None:
-        self.hook = hook
+    def __init__(self, fn: Hook, args: tuple[Any, Any, State], logger: RunLogger) -> None:
+        self.fn = fn
         self.args = args
         self.logger = logger
 
-    def run(self) -> None:
+    def run(self) -> Any:
         token = self._enter()
         try:
-            answer = self.hook(*self.args)
-            if inspect.iscoroutine(answer):
-                run_coroutine(answer)
+            answer = self.fn(*self.args)
+            return run_coroutine(answer) if inspect.iscoroutine(answer) else answer
         finally:
             logger_of_hook.reset(token)
 
-    async def run_async(self) -> None:
+    async def run_async(self) -> Any:
         token = self._enter()
         try:
-            answer = self.hook(*self.args)
-            if inspect.isawaitable(answer):
-                await answer
+            answer = self.fn(*self.args)
+            return await answer if inspect.isawaitable(answer) else answer
         finally:
             logger_of_hook.reset(token)
 
@@ -69,7 +67,7 @@ def run_hooks(hooks: Sequence[Hook], subject: Any, run: Any, state: State, logge
         name = getattr(hook, "__name__", repr(hook))
         logger.info("Running hook %r in response to entering state %r", name, state.name)
         try:
-            yield _HookCall(hook, (subject, run, state), logger)
+            yield UserCall(hook, (subject, run, state), logger)
         except Exception:
             logger.exception("Hook %r raised an exception; the run stays as it is", name)
         else:

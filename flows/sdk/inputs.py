@@ -117,3 +117,20 @@ def _rebuilt(value: Any, convert: Any) -> Any:
             return type(value)(*items)
         return items if isinstance(value, list) else type(value)(items)
     return value
+
+
+def resolve_futures_to_results(expr: Any) -> Any:
+    """`expr` with results in the place of futures and states, also within collections. Waits for them.
+
+    Raises as `resolved`.
+    """
+    for future in futures_of((expr,)):
+        future.wait()
+    return resolved(expr)
+
+
+def resolve_futures_to_states(expr: Any) -> Any:
+    """As `resolve_futures_to_results`, with final states."""
+    for future in futures_of((expr,)):
+        future.wait()
+    return as_states(expr)

@@ -8,7 +8,8 @@ lines go to stderr when a flow is called outside an agent.
 import builtins
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -125,11 +126,13 @@ def task_logger(context: TaskRunContext) -> RunLogger:
     return _Adapter(_task_runs, extra)
 
 
-def get_run_logger() -> RunLogger:
-    """The logger of the task run or flow run that surrounds the caller.
+def get_run_logger(context: FlowRunContext | TaskRunContext | None = None) -> RunLogger:
+    """The logger of the task run or flow run that surrounds the caller, or of that `context`.
 
     In a hook, that of the run it was called for. Raises MissingContextError outside runs.
     """
+    if context is not None:
+        return task_logger(context) if isinstance(context, TaskRunContext) else flow_logger(context)
     if hook := logger_of_hook.get():
         return hook
     if task := current_task.get():
@@ -140,6 +143,24 @@ def get_run_logger() -> RunLogger:
         "There is no run to log for here. Call get_run_logger() inside a flow or task, "
         "or use logging.getLogger(__name__) elsewhere."
     )
+
+
+_silent: RunLogger = logging.LoggerAdapter(logging.Logger("flows.silent", logging.CRITICAL + 1))
+
+
+def get_logger(name: str | None = None) -> logging.Logger:
+    """A logger of one's own, below "flows"; its lines are no run's."""
+    return logging.getLogger(f"flows.{name}" if name else "flows")
+
+
+@contextmanager
+def disable_run_logger() -> Iterator[None]:
+    """Let `get_run_logger` work outside runs; what is logged goes nowhere. For tests of bare functions."""
+    token = logger_of_hook.set(_silent)
+    try:
+        yield
+    finally:
+        logger_of_hook.reset(token)
 
 
 _print = builtins.print

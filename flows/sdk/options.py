@@ -30,6 +30,12 @@ def is_generator(fn: Callable[..., Any]) -> bool:
     return inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
 
 
+def positional_names(signature: inspect.Signature) -> list[str]:
+    """The names of the parameters that positional arguments go to; `*args` comes last."""
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    return [name for name, each in signature.parameters.items() if each.kind not in named]
+
+
 def bound(descriptor: Any, instance: object, owner: type | None) -> Callable[..., Any]:
     """What was decorated, as looked up on an instance or class: the function, or a method bound to it."""
     found = descriptor.__get__(instance, owner) if hasattr(descriptor, "__get__") else descriptor

@@ -1,18 +1,20 @@
 """Waiting for people: a flow run pauses with its process, or is suspended without one, until resumed."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from contextlib import nullcontext
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from flows.sdk import logs
 from flows.sdk.backend import Backend, SentInput, current_backend
 from flows.sdk.calling import Ask, either
+from flows.sdk.clock import now
 from flows.sdk.context import FlowRunContext, MissingContextError, current_flow, current_task
 from flows.sdk.recorder import Aborted, Status, Verdict
 from flows.sdk.signals import RunReleased
 from flows.sdk.states import Paused, Running, State, StateType, Suspended
-from flows.sdk.steps import Sleep, Steps, Wait
+from flows.sdk.steps import Sleep, Steps, Wait, drive_async
 
 if TYPE_CHECKING:
     from flows.sdk.questions import Question
@@ -47,6 +49,13 @@ def pause_flow_run(
     return either(_pause(wait_for_input, timeout, poll_interval, key))
 
 
+async def apause_flow_run(
+    wait_for_input: Any = None, timeout: float = 3600, poll_interval: float = 1, key: str | None = None
+) -> Any:
+    """As `pause_flow_run`."""
+    return await drive_async(_pause(wait_for_input, timeout, poll_interval, key))
+
+
 def suspend_flow_run(
     wait_for_input: Any = None,
     flow_run_id: UUID | str | None = None,
@@ -62,14 +71,17 @@ def suspend_flow_run(
     flow_run_id: suspend another run instead of the surrounding one; its process is ended.
     timeout: seconds after which a run that nobody resumed fails; None: never.
     """
-    context = current_flow.get()
-    if flow_run_id is None or (context is not None and str(context.run.id) == str(flow_run_id)):
-        return either(_suspend(wait_for_input, timeout, key))
-    if wait_for_input is not None:
-        raise ValueError(
-            "Only the surrounding run can wait for input: leave flow_run_id or wait_for_input out."
-        )
-    return either(_suspend_other(UUID(str(flow_run_id)), timeout, key))
+    return either(_suspend_one(wait_for_input, flow_run_id, timeout, key))
+
+
+async def asuspend_flow_run(
+    wait_for_input: Any = None,
+    flow_run_id: UUID | str | None = None,
+    timeout: float | None = 3600,
+    key: str | None = None,
+) -> Any:
+    """As `suspend_flow_run`."""
+    return await drive_async(_suspend_one(wait_for_input, flow_run_id, timeout, key))
 
 
 def resume_flow_run(flow_run_id: UUID | str, run_input: Mapping[str, Any] | None = None) -> Any:
@@ -80,6 +92,11 @@ def resume_flow_run(flow_run_id: UUID | str, run_input: Mapping[str, Any] | None
     return either(_resume(UUID(str(flow_run_id)), run_input))
 
 
+async def aresume_flow_run(flow_run_id: UUID | str, run_input: Mapping[str, Any] | None = None) -> None:
+    """As `resume_flow_run`."""
+    await drive_async(_resume(UUID(str(flow_run_id)), run_input))
+
+
 def _pause(kind: Any, timeout: float, poll_interval: float, key: str | None) -> Steps[Any]:
     context = _surrounding("paused")
     question = _question(kind)
@@ -88,7 +105,8 @@ def _pause(kind: Any, timeout: float, poll_interval: float, key: str | None) -> 
     logs.flow_logger(context).info("Pausing until somebody resumes this run, at most %g s.", timeout)
     verdict = yield from _propose(context, backend, state, question)
     if not _was_passed(verdict):
-        yield from _await_resume(context, backend, state, poll_interval)
+        with context.limit.held() if context.limit else nullcontext():
+            yield from _await_resume(context, backend, state, poll_interval)
     return (yield from _answer(context, backend, state, question))
 
 
@@ -107,6 +125,19 @@ def _suspend(kind: Any, timeout: float | None, key: str | None) -> Steps[Any]:
     if not _was_passed(verdict):
         raise RunReleased("The run is suspended.")
     return (yield from _answer(context, current_backend(), state, question))
+
+
+def _suspend_one(
+    wait_for_input: Any, flow_run_id: UUID | str | None, timeout: float | None, key: str | None
+) -> Steps[Any]:
+    context = current_flow.get()
+    if flow_run_id is None or (context is not None and str(context.run.id) == str(flow_run_id)):
+        return (yield from _suspend(wait_for_input, timeout, key))
+    if wait_for_input is not None:
+        raise ValueError(
+            "Only the surrounding run can wait for input: leave flow_run_id or wait_for_input out."
+        )
+    return (yield from _suspend_other(UUID(str(flow_run_id)), timeout, key))
 
 
 def _suspend_other(run_id: UUID, timeout: float | None, key: str | None) -> Steps[None]:
@@ -156,7 +187,7 @@ def _details(
 
 
 def _limits(timeout: float | None, key: str) -> dict[str, Any]:
-    until = None if timeout is None else (datetime.now(UTC) + timedelta(seconds=timeout)).isoformat()
+    until = None if timeout is None else (now() + timedelta(seconds=timeout)).isoformat()
     return {"pause_key": key, "pause_timeout": until}
 
 
@@ -192,7 +223,7 @@ def _await_resume(
             raise Aborted(f"the run ended while it was paused: {state}")
         if state.is_running():
             return
-        left = (until - datetime.now(UTC)).total_seconds()
+        left = (until - now()).total_seconds()
         if left <= 0 and state.type is StateType.PAUSED:
             return (yield from _give_up(context))
         look = min(look * 1.5, poll_interval)

@@ -77,6 +77,8 @@ class FlowRunInfo:
     deployment_parameters: Mapping[str, Any] = field(default_factory=dict)
     work_queue_name: str | None = None
     work_pool_name: str | None = None
+    job_variables: Mapping[str, Any] = field(default_factory=dict)  # the deployment's and its own
+    parent_deployment_id: UUID | None = None
 
     @classmethod
     def of(cls, new: NewFlowRun, attempt: int = 0, root_run_id: UUID | None = None) -> Self:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows.sdk.base_transaction import TransactionHook
 from flows.sdk.cache_policies import CachePolicy, NoCache
+from flows.sdk.result_files import checked_storage
 from flows.sdk.serializers import serializer_of
-from flows.sdk.storage import storage_url
 
 if TYPE_CHECKING:
     from flows.sdk.context import FlowRunContext
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def checked_results(result_storage: Any, result_serializer: Any) -> None:
     """Raise TypeError or ValueError for a storage or serializer that there is not."""
     if result_storage is not None:
-        storage_url(result_storage)
+        checked_storage(result_storage)
     serializer_of(result_serializer)
 
 
@@ -58,6 +58,13 @@ def is_asked_for(task: "Task[Any, Any]", flow: "FlowRunContext | None") -> bool 
     if flow is not None and _names_results(flow.flow):
         return True
     return {"true": True, "false": False}.get(os.environ.get("PORTAL_RESULTS_PERSIST_BY_DEFAULT", "").lower())
+
+
+def is_cached_in_memory(task: "Task[Any, Any]", flow: "FlowRunContext | None") -> bool:
+    """Whether the result of a submitted task stays in memory once it is stored."""
+    if task.cache_result_in_memory is not None:
+        return task.cache_result_in_memory
+    return flow is None or flow.flow.cache_result_in_memory is not False
 
 
 def _names_results(owner: Any) -> bool:

@@ -8,7 +8,6 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from threading import Event, Lock
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from flows.sdk import storage
 from flows.sdk.clock import now
 from flows.sdk.context import current_flow, current_recorder
 from flows.sdk.locking import LockManager, MemoryLockManager
+from flows.sdk.result_files import Files, ResultStorage, files_of
 from flows.sdk.serializers import SerializationError, Serializer, serializer_of
 from flows.sdk.signing import Signer
 
@@ -85,17 +85,17 @@ class MemoryResults:
 
 
 class FolderResults:
-    """Results as files of a folder or URL, one for each key, behind the time when they expire."""
+    """Results as files, one for each key, behind the time when they expire."""
 
     durable = True
 
-    def __init__(self, url: str, signer: Signer, locks: LockManager) -> None:
-        self.url = url
+    def __init__(self, files: Files, signer: Signer, locks: LockManager) -> None:
+        self.files = files
         self.signer = signer
         self.locks = locks
 
     def get(self, key: str, of_run: bool) -> bytes | None:
-        expires, _, signed = (storage.read(storage.address(self.url, key)) or b"").partition(b"\n")
+        expires, _, signed = (self.files.read(storage.file_name(key)) or b"").partition(b"\n")
         try:
             over = _is_over(datetime.fromisoformat(expires.decode()) if expires else None)
         except ValueError:
@@ -104,7 +104,7 @@ class FolderResults:
 
     def put(self, key: str, signed: bytes, expires: datetime | None, of_run: bool) -> None:
         first_line = expires.isoformat() if expires else ""
-        storage.write(storage.address(self.url, key), first_line.encode() + b"\n" + signed)
+        self.files.write(storage.file_name(key), first_line.encode() + b"\n" + signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class ResultRecord:
 class ResultStore:
     """Results as Python objects: how they are read from a keeper and written to it.
 
-    result_storage: folder or URL; None: where the surrounding run keeps its results.
+    result_storage: folder, URL or block; None: where the surrounding run keeps its results.
     serializer: its name or itself; None: pickle.
     lock_manager: None: the keeper's own.
     lifetime: how long what is written may be reused; None: for ever.
@@ -127,7 +127,7 @@ class ResultStore:
 
     def __init__(
         self,
-        result_storage: str | Path | None = None,
+        result_storage: ResultStorage | None = None,
         serializer: Serializer | str | None = None,
         lock_manager: LockManager | None = None,
         *,
@@ -136,7 +136,7 @@ class ResultStore:
     ) -> None:
         keeper = current_keeper()
         if result_storage is not None:
-            keeper = FolderResults(storage.storage_url(result_storage), keeper.signer, keeper.locks)
+            keeper = FolderResults(files_of(result_storage), keeper.signer, keeper.locks)
         self.keeper = keeper
         self.serializer = serializer_of(serializer)
         self.locks = lock_manager or keeper.locks

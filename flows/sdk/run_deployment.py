@@ -22,6 +22,10 @@ FIRST_POLL = 0.1
 LONGEST_POLL = 2.0
 
 
+class FlowRunWaitTimeout(TimeoutError):
+    """A run was not over in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class FlowRun:
     """A run of a deployment, as it was when the server was last asked."""
@@ -77,10 +81,35 @@ async def arun_deployment(name: UUID | str, **options: Any) -> FlowRun:
     tags: of the run. work_queue_name: another queue, in the deployment's pool.
     idempotency_key: with one that this deployment has seen, the run of then is returned.
     as_subflow: inside a flow, show the run as a child of the surrounding one.
+    job_variables: on top of those of the deployment.
 
     Raises PortalApiError if there is no such deployment or the parameters do not fit, NoPortalError.
     """
     return await drive_async(_steps(_wanted(name, **options)))
+
+
+async def wait_for_flow_run(
+    flow_run_id: UUID, timeout: float | None = 10800, poll_interval: float | None = None
+) -> FlowRun:
+    """The run (a FlowRun) once it is over, in whatever state.
+
+    timeout: seconds; None: for ever. poll_interval: seconds between two looks; default: 0.1 s, growing
+    to 2 s.
+    Raises FlowRunWaitTimeout, PortalApiError if there is no such run, and NoPortalError.
+    """
+    server = portal.needed("wait_for_flow_run")
+    wanted = _Wanted("", timeout=timeout, poll_interval=poll_interval)
+    run = await drive_async(_watched(server, flow_run_id, wanted))
+    if not run.state.is_terminal():
+        raise FlowRunWaitTimeout(
+            f"Flow run {flow_run_id} was not over after {timeout:g} s: it is {run.state}."
+        )
+    return run
+
+
+def _watched(server: portal.Portal, run_id: UUID, wanted: _Wanted) -> Steps[FlowRun]:
+    found = yield from portal.ask(lambda: server.get(f"flow_runs/{run_id}"))
+    return (yield from _ended(server, _flow_run(found), wanted))
 
 
 def _wanted(
@@ -95,6 +124,7 @@ def _wanted(
     idempotency_key: str | None = None,
     work_queue_name: str | None = None,
     as_subflow: bool = True,
+    job_variables: Mapping[str, Any] | None = None,
 ) -> _Wanted:
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be 0 or more seconds, not {timeout:g}.")
@@ -104,6 +134,7 @@ def _wanted(
         # One of our own, so that asking again after a lost answer makes no second run.
         "idempotency_key": idempotency_key or str(uuid4()),
         "work_queue_name": work_queue_name,
+        "job_variables": dict(job_variables or {}),
     }
     if scheduled_time is not None:
         due = scheduled_time.astimezone(UTC).isoformat()

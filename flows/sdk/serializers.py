@@ -90,6 +90,16 @@ _plain: dict[str, type[PickleSerializer] | type[JSONSerializer]] = {
 }
 
 
+def CompressedJSONSerializer() -> CompressedSerializer:
+    """JSON, compressed."""
+    return CompressedSerializer(JSONSerializer())
+
+
+def CompressedPickleSerializer() -> CompressedSerializer:
+    """Pickles, compressed."""
+    return CompressedSerializer(PickleSerializer())
+
+
 def serializer_of(given: "Serializer | str | None") -> Serializer:
     """The serializer itself, or the one of this name; None: pickle. Raises ValueError, TypeError."""
     if given is None:

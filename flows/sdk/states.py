@@ -1,5 +1,6 @@
 """States of flow runs and task runs: a type from a closed set, and a name that says more."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -25,6 +26,16 @@ class StateType(str, Enum):
 
 
 TERMINAL = frozenset({StateType.CANCELLED, StateType.COMPLETED, StateType.FAILED, StateType.CRASHED})
+
+
+class StoredValue(ABC):
+    """Stands in a state for the value of a run elsewhere."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def fetched(self) -> Any:
+        """The value. Raises MissingResult."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +85,20 @@ class State:
     def is_scheduled(self) -> bool:
         return self.type is StateType.SCHEDULED
 
+    def is_cancelling(self) -> bool:
+        return self.type is StateType.CANCELLING
+
+    def is_final(self) -> bool:
+        """As `is_terminal`, by Prefect's name."""
+        return self.is_terminal()
+
     def result(self, raise_on_failure: bool = True) -> Any:
-        """The value of a completed run; a failed run raises (or returns) its exception."""
+        """The value of a completed run; a failed run raises (or returns) its exception.
+
+        Of a run elsewhere it is fetched now. Raises MissingResult if it was not kept.
+        """
+        if isinstance(self.data, StoredValue):
+            return self.data.fetched()
         if isinstance(self.data, BaseException):
             if raise_on_failure and not self.is_completed():
                 raise self.data
@@ -84,17 +107,45 @@ class State:
             raise _first_exception(self)
         return self.data
 
+    async def aresult(self, raise_on_failure: bool = True) -> Any:
+        """As `result`."""
+        return self.result(raise_on_failure)
+
     def anew(self) -> "State":
         """The same state, entered now by another run."""
         return replace(self, id=uuid7(), timestamp=now())
+
+    def fresh_copy(self, **changes: Any) -> "State":
+        """As `anew`, with changes, by Prefect's name."""
+        return replace(self.anew(), **changes)
 
     def __str__(self) -> str:
         """As in "Completed()" or "Failed('no such file')"."""
         return f"{self.name}({self.message!r})" if self.message else f"{self.name}()"
 
 
+class MissingResult(RuntimeError):
+    """The run completed, but what it returned was not kept, or is kept no more."""
+
+
 class UnfinishedRun(RuntimeError):
     """A result was asked of a run that has none: cancelled, crashed, or not yet over."""
+
+
+class CancelledRun(UnfinishedRun):
+    """The run was cancelled."""
+
+
+class CrashedRun(UnfinishedRun):
+    """The run crashed."""
+
+
+class FailedRun(UnfinishedRun):
+    """The run failed without an exception."""
+
+
+class PausedRun(UnfinishedRun):
+    """The run is paused."""
 
 
 def _first_exception(state: State) -> BaseException:
@@ -105,7 +156,16 @@ def _first_exception(state: State) -> BaseException:
             return data
         if isinstance(data, State) and data.is_terminal() and not data.is_completed():
             return _first_exception(data)
-    return UnfinishedRun(f"The run has no result: it is {state}.")
+    kind = _WITHOUT_RESULT.get(state.type, UnfinishedRun)
+    return kind(f"The run has no result: it is {state}.")
+
+
+_WITHOUT_RESULT = {
+    StateType.CANCELLED: CancelledRun,
+    StateType.CRASHED: CrashedRun,
+    StateType.FAILED: FailedRun,
+    StateType.PAUSED: PausedRun,
+}
 
 
 def Scheduled(scheduled_time: datetime | None = None, **kwargs: Any) -> State:
@@ -118,6 +178,11 @@ def Scheduled(scheduled_time: datetime | None = None, **kwargs: Any) -> State:
 def AwaitingRetry(scheduled_time: datetime, **kwargs: Any) -> State:
     """Failed, and to be tried again at `scheduled_time`."""
     return Scheduled(scheduled_time, name="AwaitingRetry", **kwargs)
+
+
+def AwaitingConcurrencySlot(scheduled_time: datetime | None = None, **kwargs: Any) -> State:
+    """Ready to run, but a concurrency limit has no slot free."""
+    return Scheduled(scheduled_time, name="AwaitingConcurrencySlot", **kwargs)
 
 
 def Late(scheduled_time: datetime, **kwargs: Any) -> State:
@@ -166,3 +231,26 @@ def Cancelling(**kwargs: Any) -> State:
 
 def Cancelled(**kwargs: Any) -> State:
     return State(StateType.CANCELLED, **kwargs)
+
+
+def get_state_exception(state: State) -> BaseException:
+    """The exception of a state that is not completed. Raises ValueError for a completed one."""
+    if state.is_completed():
+        raise ValueError(f"A completed run has no exception: {state}.")
+    return state.data if isinstance(state.data, BaseException) else _first_exception(state)
+
+
+def raise_state_exception(state: State) -> None:
+    """Raise the exception of a state that is failed, crashed, cancelled or paused; else do nothing."""
+    if state.is_failed() or state.is_crashed() or state.is_cancelled() or state.is_paused():
+        raise get_state_exception(state)
+
+
+async def aget_state_exception(state: State) -> BaseException:
+    """As `get_state_exception`."""
+    return get_state_exception(state)
+
+
+async def araise_state_exception(state: State) -> None:
+    """As `raise_state_exception`."""
+    raise_state_exception(state)

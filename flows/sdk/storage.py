@@ -7,6 +7,8 @@ from typing import Any
 
 from flows.sdk.ids import uuid7
 
+Settings = dict[str, Any] | None
+
 
 def storage_url(given: "str | Path") -> str:
     """A folder or URL in the form that is stored. Raises TypeError for anything else."""
@@ -20,19 +22,26 @@ def storage_url(given: "str | Path") -> str:
     return given if "://" in given else storage_url(Path(given))
 
 
-def address(storage: str, key: str) -> str:
-    """Where in `storage` the result of `key` lies. A key that is no harmless path is hashed."""
+def file_name(key: str) -> str:
+    """The name of the file with the result of `key`: a key that is no harmless path is hashed."""
     from hashlib import sha256
 
     harmless = re.fullmatch(r"[\w.=@ -]+(/[\w.=@ -]+)*", key) and ".." not in key and len(key) <= 200
-    name = key if harmless else sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{storage.rstrip('/')}/{name}"
+    return key if harmless else sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def write(url: str, data: bytes) -> None:
-    """Make the file, with its folders. Nobody ever reads half of it. Raises OSError."""
+def address(storage: str, key: str) -> str:
+    """Where in `storage` the result of `key` lies."""
+    return f"{storage.rstrip('/')}/{file_name(key)}"
+
+
+def write(url: str, data: bytes, settings: Settings = None) -> None:
+    """Make the file, with its folders. Nobody ever reads half of it. Raises OSError.
+
+    `settings` are for fsspec's driver, such as credentials.
+    """
     if "://" in url:
-        filesystem, path = _remote(url)
+        filesystem, path = _remote(url, settings)
         filesystem.makedirs(filesystem._parent(path), exist_ok=True)
         filesystem.pipe_file(path, data)
         return
@@ -46,12 +55,12 @@ def write(url: str, data: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def read(url: str) -> bytes | None:
+def read(url: str, settings: Settings = None) -> bytes | None:
     """The content; None if there is no such file. Raises OSError."""
     try:
         if "://" not in url:
             return Path(url).read_bytes()
-        filesystem, path = _remote(url)
+        filesystem, path = _remote(url, settings)
         data: bytes = filesystem.cat_file(path)
     except FileNotFoundError:
         return None
@@ -74,13 +83,13 @@ def default_folder() -> str:
     return storage_url(given or Path(os.environ.get("PORTAL_DATA_DIR", ".portal")) / "results")
 
 
-def _remote(url: str) -> tuple[Any, str]:
+def _remote(url: str, settings: Settings = None) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
         raise OSError(f"{url} needs fsspec: pip install fsspec") from error
     try:
-        filesystem, path = fsspec.core.url_to_fs(url)
+        filesystem, path = fsspec.core.url_to_fs(url, **(settings or {}))
     except (ImportError, ValueError) as error:
         raise OSError(f"{url} cannot be reached: {error}") from error
     return filesystem, path

@@ -1,6 +1,7 @@
 """Calling a flow: where its run comes from, and the task run that stands for it in a surrounding flow."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import names
@@ -47,7 +48,7 @@ def called(
 def _as_subflow(
     flow: "Flow[Any, Any]", values: dict[str, Any], wait_for: tuple[Any, ...], parent: FlowRunContext
 ) -> Steps[State]:
-    inputs = edges(values, wait_for)
+    inputs = edges(values, wait_for, parent)
     if task := current_task.get():
         inputs["__parents__"] = [str(task.id)]
     tags = merge_tags(current_tags.get(), flow.tags)
@@ -75,6 +76,8 @@ def _as_subflow(
         replay_scope.reset(token)
         if engine.state is not None and engine.state.is_terminal():
             stand_in.enter(engine.state.anew())
+            if engine.state.is_completed():
+                parent.origins.note(engine.state.data, stand_in.id)
 
 
 def _engine(
@@ -94,4 +97,7 @@ def _engine(
         parent_run_id=parent.id if parent else None,
         parent_task_run_id=stand_in.id if stand_in else None,
     )
-    return FlowEngine(flow, values, recorder, recorder.begin(new))
+    run = recorder.begin(new)
+    if parent and parent.deployment_id:
+        run = replace(run, parent_deployment_id=parent.deployment_id)
+    return FlowEngine(flow, values, recorder, run)

@@ -13,10 +13,12 @@ when the code returns.
 """
 
 import contextvars
+import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -25,6 +27,8 @@ from flows.sdk.signals import DeadlinePassed
 from flows.sdk.steps import Step
 
 R = TypeVar("R")
+
+LOOK_AGAIN = 1.0  # seconds after which a thread looks whether its limit has moved meanwhile
 
 
 class FlowRunTimeoutError(TimeoutError):
@@ -36,17 +40,33 @@ class TaskRunTimeoutError(TimeoutError):
 
 
 class Limit:
-    """A point in time, `seconds` from now, after which code must not run on."""
+    """A point in time, `seconds` from now, after which code must not run on. Not while held."""
 
-    __slots__ = ("deadline", "seconds")
+    __slots__ = ("deadline", "seconds", "watchers")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
+        self.watchers: list[Callable[[], object]] = []  # called when the deadline was moved
 
     def left(self) -> float:
-        """Seconds until the deadline, 0 at least."""
+        """Seconds until the deadline, 0 at least; infinite while held."""
         return max(0.0, self.deadline - time.monotonic())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The time in the block does not count, as when the flow is paused."""
+        left = self.left()
+        self._move(math.inf)
+        try:
+            yield
+        finally:
+            self._move(time.monotonic() + left)
+
+    def _move(self, deadline: float) -> None:
+        self.deadline = deadline
+        for moved in list(self.watchers):
+            moved()
 
 
 def limit_of(seconds: float | None) -> Limit | None:
@@ -81,12 +101,22 @@ class _Limited:
     async def run_async(self) -> Any:
         import asyncio
 
+        loop, limit = asyncio.get_running_loop(), self.limit
+
+        def move() -> None:
+            left = limit.left()
+            scope.reschedule(None if math.isinf(left) else loop.time() + left)
+
         try:
-            async with asyncio.timeout(self.limit.left()) as scope:
-                return await self.step.run_async()
+            async with asyncio.timeout(limit.left()) as scope:
+                limit.watchers.append(move)
+                try:
+                    return await self.step.run_async()
+                finally:
+                    limit.watchers.remove(move)
         except TimeoutError:
             if scope.expired():
-                raise DeadlinePassed(self.limit) from None
+                raise DeadlinePassed(limit) from None
             raise
 
 
@@ -114,18 +144,20 @@ def _with_alarm(limit: Limit, work: Callable[[], R]) -> R:
         _others_handler = signal.signal(signal.SIGALRM, _on_alarm)
     alarm = _Alarm(limit)
     _alarms.append(alarm)
+    limit.watchers.append(_set_timer)
     try:
         _set_timer()
         return work()
     finally:
         alarm.over = True
+        limit.watchers.remove(_set_timer)
         _alarms.remove(alarm)
         _set_timer()
 
 
 def _set_timer() -> None:
-    earliest = min((alarm.limit.left() for alarm in _alarms if not alarm.over), default=None)
-    signal.setitimer(signal.ITIMER_REAL, 0 if earliest is None else max(earliest, 1e-4))
+    earliest = min((alarm.limit.left() for alarm in _alarms if not alarm.over), default=math.inf)
+    signal.setitimer(signal.ITIMER_REAL, 0 if math.isinf(earliest) else max(earliest, 1e-4))
 
 
 def _on_alarm(signum: int, frame: FrameType | None) -> None:
@@ -176,7 +208,8 @@ class _Worker(threading.Thread):
 def _in_its_own_thread(limit: Limit, work: Callable[[], Any]) -> Any:
     worker = _Worker(work)
     worker.start()
-    worker.join(limit.left())
+    while worker.is_alive() and (left := limit.left()):
+        worker.join(min(left, LOOK_AGAIN))
     if worker.is_alive():
         worker.stop()
         raise DeadlinePassed(limit)

@@ -15,6 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from flows.catalog.versions import note_version
 from flows.models import Deployment, Membership, Schedule
 from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
@@ -104,6 +105,11 @@ class DeploymentAdmin(ScopedAdmin):
         deployment = self.get_object(request, object_id)
         context = _about(request, deployment) if deployment else {}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def save_model(self, request: HttpRequest, obj: Deployment, form: Any, change: bool) -> None:
+        """What people change here makes a version, as deploying does."""
+        super().save_model(request, obj, form, change)
+        note_version(obj)
 
     def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
         """Its waiting runs are cancelled first: without it they could not find their code."""

@@ -18,7 +18,7 @@ from agents.models.work_pool import DEFAULT_POOL
 from agents.models.work_queue import DEFAULT_QUEUE
 from agents.registry import BadQueueNameError, resolve
 from flows.catalog.deployments import deploy
-from flows.catalog.parameters import FieldError, validate
+from flows.catalog.parameters import FieldError, storage_errors, validate
 from flows.catalog.versions import NoSuchVersionError, roll_back
 from flows.models import Deployment, DeploymentVersion, Flow, Membership, Schedule, Workspace
 from portal.access.actors import actor_of, created_by, has_role, home_workspace
@@ -37,7 +37,8 @@ from runs.session import DjangoSession
 COLUMNS = (
     "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
     "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "version_number",
-    "paused", "quarantined", "hand_back", "crash_retries", "crash_retry_delay_seconds",
+    "paused", "quarantined", "hand_back", "crash_retries", "crash_retry_delay_seconds", "job_variables",
+    "enforce_parameter_schema",
     "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
 )  # fmt: skip
 RENAMED = {
@@ -81,6 +82,8 @@ class DeploymentInput(serializers.Serializer[Any]):
     hand_back = serializers.BooleanField(required=False, allow_null=True)
     crash_retries = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=1000)
     crash_retry_delay_seconds = serializers.FloatField(required=False, allow_null=True, min_value=0)
+    job_variables = ObjectField(required=False, allow_null=True)
+    enforce_parameter_schema = serializers.BooleanField(required=False, allow_null=True)
 
 
 class FirstDetails(serializers.Serializer[Any]):
@@ -105,6 +108,7 @@ class RunInput(serializers.Serializer[Any]):
     idempotency_key = TextField(max_length=500)
     state = FirstState(required=False, allow_null=True)
     work_queue_name = TextField(max_length=100)
+    job_variables = ObjectField(required=False, allow_null=True)
     parent_task_run_id = serializers.UUIDField(required=False, allow_null=True)
 
 
@@ -206,7 +210,10 @@ class Deployments(Resource):
         deployment: Deployment = self.get_object()
         body = read(RunInput, request)
         parameters = body.get("parameters", {})
-        errors = validate(deployment.parameter_openapi_schema, {**deployment.parameters, **parameters})
+        schema = deployment.parameter_openapi_schema if deployment.enforce_parameter_schema else {}
+        if unfit := storage_errors("job_variables", body.get("job_variables", {})):
+            raise InvalidInput(unfit)
+        errors = validate(schema, {**deployment.parameters, **parameters})
         if errors:
             raise Conflict(errors, detail=f"The parameters do not fit the flow '{deployment.flow.name}'.")
         new = NewRun.of(
@@ -217,6 +224,7 @@ class Deployments(Resource):
             tags=body.get("tags", ()),
             idempotency_key=body.get("idempotency_key") or None,
             created_by=created_by(request),
+            job_variables=body.get("job_variables", {}),
             parent_task_run_id=_parent_of(request, body),
         )
         if body.get("work_queue_name"):
@@ -230,7 +238,8 @@ class Deployments(Resource):
 
 _PASSED_ON = (
     "name", "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "description",
-    "version", "paused", "hand_back", "crash_retries", "crash_retry_delay_seconds",
+    "version", "paused", "hand_back", "crash_retries", "crash_retry_delay_seconds", "job_variables",
+    "enforce_parameter_schema",
 )  # fmt: skip
 
 

@@ -33,9 +33,10 @@ from runs.transition import transition
 COLUMNS = (
     "id", "created", "updated", "name", "flow_id", "flow__name", "deployment_id", "deployment__name",
     "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
-    "parameters", "tags", "idempotency_key", "created_by", "priority", "schedule_id",
+    "parameters", "job_variables", "tags", "idempotency_key", "created_by", "priority", "schedule_id",
     "state_id", "state_type", "state_name", "state_message", "state_timestamp",
-    "expected_start_time", "start_time", "end_time", "total_run_time", "run_count", "attempt",
+    "expected_start_time", "start_time", "end_time", "total_run_time", "run_count", "crash_count",
+    "attempt",
     "agent_id", "infrastructure_pid", "claimed_time", "forked_time", "loaded_time",
     "cpu_seconds", "peak_memory_bytes",
     "root_run_id", "parent_task_run_id", "version", "deployment_version", "workspace_id",

@@ -8,9 +8,11 @@ from typing import IO, Any, NoReturn
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
+from flows.sdk.bundles import MOST_BYTES
 from portal.api.errors import TooLarge
 
 MAX_BODY = 4 * 1024 * 1024  # bytes
+MAX_BUNDLE = 4 * MOST_BYTES // 3 + 4096
 MAX_REPORT = 16 * 1024 * 1024
 MAX_DEPTH = 64
 
@@ -19,6 +21,7 @@ class StrictJSONParser(BaseParser):
     """Refuses NaN, infinities, NUL and unpaired surrogates, great depth, and large bodies."""
 
     media_type = "application/json"
+    most_bytes = MAX_BODY
 
     def parse(
         self,
@@ -26,9 +29,9 @@ class StrictJSONParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        body = stream.read(MAX_BODY + 1)
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"The body is larger than {MAX_BODY // 1024} KiB.")
+        body = stream.read(self.most_bytes + 1)
+        if len(body) > self.most_bytes:
+            raise TooLarge(f"The body is larger than {self.most_bytes // 1024} KiB.")
         try:
             value = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
         except RecursionError as error:
@@ -37,6 +40,12 @@ class StrictJSONParser(BaseParser):
             raise ParseError(f"The body is not valid JSON: {error}") from error
         _check(value)
         return value
+
+
+class BundleParser(StrictJSONParser):
+    """For bodies that hold a bundle in base64."""
+
+    most_bytes = MAX_BUNDLE
 
 
 class ReportParser(BaseParser):

@@ -49,6 +49,9 @@ class FlowRun(ScopedModel):
     slot = models.DateTimeField(null=True, blank=True, help_text="The schedule's instant, in UTC.")
     name = models.CharField(max_length=200)
     parameters = models.JSONField(default=dict, blank=True)
+    job_variables = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text="On top of the deployment's."
+    )
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     idempotency_key = models.CharField(max_length=500, null=True, blank=True)
     created_by = models.JSONField(null=True, blank=True)

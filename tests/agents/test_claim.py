@@ -11,9 +11,11 @@ from django.db import connection
 from agents.claim import CLAIM, Claimed, Lease, claim, look, release, renew
 from agents.models import WorkQueue
 from agents.registry import Identity, beat
+from flows.models import Deployment
 from flows.sdk.ids import uuid7
 from flows.sdk.states import Cancelling, Completed, Crashed, Running
-from runs.models import FlowRun
+from runs.create import NewRun, insert_runs
+from runs.models import FlowRun, TaskRun
 from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
 from runs.transition import transition
 from tests.factories import make_deployment, make_queue, make_run
@@ -198,3 +200,21 @@ def test_of_equal_queues_the_one_that_waited_longer_is_served(agent: UUID) -> No
     claimed = claim_from(agent, busy, quiet)
 
     assert claimed is not None and claimed.run.id == waiting.id
+
+
+def test_a_claim_tells_job_variables_and_the_run_that_started_this_one(agent: UUID) -> None:
+    deployment = make_deployment()
+    Deployment.objects.filter(id=deployment.id).update(job_variables={"memory": 512, "image": "etl"})
+    now = datetime.now(UTC)
+    parent = make_run(deployment, scheduled_time=now + timedelta(days=1))
+    stand_in = TaskRun.objects.create(
+        flow_run=parent, task_key="x", dynamic_key="0", name="x", state_timestamp=now, created=now
+    )
+    more = {"job_variables": {"memory": 8}, "parent_task_run_id": stand_in.id}
+    insert_runs(SESSION, [NewRun.of(deployment, **more)])
+
+    claimed = claim_from(agent)
+
+    assert claimed is not None
+    assert claimed.run.job_variables == {"memory": 8, "image": "etl"}
+    assert (claimed.run.parent_run_id, claimed.run.parent_deployment_id) == (parent.id, deployment.id)

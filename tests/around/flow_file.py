@@ -57,6 +57,22 @@ def crowd(folder: str) -> None:
         guarded.submit(folder, str(number))
 
 
+@task(tags=["db", "not limited"])
+def query(folder: str) -> None:
+    """Notes when it came and went."""
+    log = Path(folder) / "log"
+    for note in ("in\n", "out\n"):
+        with log.open("a") as file:
+            file.write(note)
+        time.sleep(0.05)
+
+
+@flow
+def tagged(folder: str) -> None:
+    for _ in range(4):
+        query.submit(folder)
+
+
 @flow
 def hog(folder: str) -> None:
     """Holds the only slot until it is killed."""

@@ -4,19 +4,23 @@ import io
 import os
 import tarfile
 from base64 import b64encode
+from datetime import timedelta
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils.timezone import now
 
-from flows.catalog.versions import NoSuchVersionError, roll_back
+from agents.services.housekeeping import keep_house
+from flows.catalog.versions import NoSuchVersionError, remove_unused_bundles, roll_back
 from flows.deployments import SourceError
 from flows.models import Bundle, Deployment, Workspace
 from flows.sdk import bundles
 from flows.sdk.bundles import packed, unpacked
 from flows.sdk.flows import Flow
+from portal.api import parsers
 from runs.create import create_flow_run
 from tests.around.conftest import Around
 from tests.portal.fixtures import Caller, deployment_in
@@ -148,6 +152,39 @@ def test_bundles_are_scoped_and_checked(
     assert operator.get(f"/api/bundles/{digest}").json()["content"] == body["content"]
     assert viewer.get(f"/api/bundles/{digest}").status_code == 403
     assert foreigner.get(f"/api/bundles/{digest}").status_code == 404
+
+
+def test_a_bundle_may_be_larger_than_other_bodies(editor: Caller) -> None:
+    data = b"x" * 2 * parsers.MAX_BODY
+    body = {"sha256": sha256(data).hexdigest(), "content": b64encode(data).decode()}
+
+    assert editor.post("/api/bundles/", body).status_code == 201
+    assert editor.get(f"/api/bundles/{body['sha256']}").json()["content"] == body["content"]
+    larger = b64encode(b"x" * (bundles.MOST_BYTES + 8192)).decode()
+    assert editor.post("/api/bundles/", {"sha256": "0" * 64, "content": larger}).status_code == 413
+
+
+def test_a_bundle_is_kept_as_long_as_a_version_refers_to_it(editor: Caller) -> None:
+    workspace = Workspace.objects.get(name="default")
+
+    def stored(name: str) -> str:
+        digest = sha256(name.encode()).hexdigest()
+        editor.post("/api/bundles/", {"sha256": digest, "content": b64encode(name.encode()).decode()})
+        return f"bundle:{digest}"
+
+    for name in ("first", "second"):
+        deployment = deployment_in(workspace, path=stored(name))
+    stored("never deployed")
+    assert deployment.version_number == 2
+    tomorrow = now() + timedelta(days=1)
+
+    remove_unused_bundles(now() - timedelta(days=1))
+    assert Bundle.objects.count() == 3  # too young
+    remove_unused_bundles(tomorrow)
+    assert sorted(bytes(each.data) for each in Bundle.objects.all()) == [b"first", b"second"]
+    deployment.delete()
+    keep_house(tomorrow + timedelta(seconds=1))
+    assert Bundle.objects.count() == 0
 
 
 def test_each_change_is_a_version_and_a_rollback_brings_it_back(editor: Caller, viewer: Caller) -> None:

@@ -9,11 +9,16 @@ import time
 import pytest
 
 from flows.concurrency.asyncio import concurrency as async_concurrency
-from flows.concurrency.sync import ConcurrencySlotAcquisitionError, concurrency, rate_limit
+from flows.concurrency.sync import (
+    ConcurrencySlotAcquisitionError,
+    ConcurrencySlotsLostError,
+    concurrency,
+    rate_limit,
+)
 from flows.models import Deployment
 from flows.sdk import portal
 from flows.sdk.concurrency import AcquireConcurrencySlotTimeoutError
-from runs.models import Slot
+from runs.models import Slot, TaskRunState
 from tests.around.conftest import Around
 from tests.around.test_limits import make_limit
 
@@ -71,6 +76,52 @@ def test_a_lease_is_renewed_while_the_block_lasts(weather: Deployment) -> None:
         while Slot.objects.get().expires == before and time.monotonic() < deadline:
             time.sleep(0.05)
         assert Slot.objects.get().expires > before
+
+
+def lose_slots() -> None:
+    """As if the lease had expired while the server was away."""
+    Slot.objects.all().delete()
+
+
+def test_a_strict_block_ends_when_its_slots_are_lost(weather: Deployment) -> None:
+    make_limit()
+    deadline = time.monotonic() + 10
+    lost = pytest.raises(ConcurrencySlotsLostError, match="database")
+    with lost, concurrency("database", strict=True, lease_duration=1):
+        lose_slots()
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert time.monotonic() < deadline
+
+
+def test_an_async_block_ends_when_its_slots_are_lost(weather: Deployment) -> None:
+    make_limit()
+
+    async def work() -> str:
+        try:
+            async with async_concurrency("database", lease_duration=1, raise_on_lease_renewal_failure=True):
+                await asyncio.to_thread(lose_slots)
+                await asyncio.sleep(10)
+        except ConcurrencySlotsLostError:
+            await asyncio.sleep(0)  # the task itself is not cancelled
+            return "lost"
+        return "never told"
+
+    assert asyncio.run(work()) == "lost"
+
+
+@pytest.mark.parametrize("options", [{}, {"strict": True, "raise_on_lease_renewal_failure": False}])
+def test_other_blocks_go_on_and_say_so(
+    weather: Deployment, caplog: pytest.LogCaptureFixture, options: dict[str, bool]
+) -> None:
+    make_limit()
+
+    with concurrency("database", lease_duration=1, **options):
+        lose_slots()
+        deadline = time.monotonic() + 10
+        while "were lost" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "The slots of database were lost" in caplog.text
 
 
 def test_async_code_waits_without_blocking_the_loop(weather: Deployment) -> None:
@@ -143,6 +194,20 @@ def test_tasks_of_an_agent_share_the_slots(around: Around) -> None:
     log = (around.folder / "log").read_text().split()
     assert log == ["in", "out"] * 6
     assert Slot.objects.filter(decays=False).count() == 0
+
+
+@pytest.mark.processes
+def test_task_runs_of_a_limited_tag_take_turns(around: Around) -> None:
+    make_limit("tag:db", 1)
+    around.agent()
+
+    run = around.ended(around.new("tagged", folder=str(around.folder)))
+
+    assert run.state_type == "COMPLETED"
+    assert (around.folder / "log").read_text().split() == ["in", "out"] * 4
+    waited = TaskRunState.objects.filter(flow_run=run, name="AwaitingConcurrencySlot")
+    assert 1 <= waited.count() <= 3
+    assert Slot.objects.count() == 0
 
 
 @pytest.mark.processes

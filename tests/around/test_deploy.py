@@ -1,5 +1,7 @@
 """`flow.deploy`, `flow.serve`, `serve` and `flow.from_source`."""
 
+import asyncio
+import os
 import signal
 import subprocess
 from datetime import timedelta
@@ -7,15 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from flows import flow, serve
+from agents.models import Agent, WorkPool
+from flows import deploy, flow, serve
+from flows.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from flows.deployments import GitRepository, RunnerDeployment, SourceError
 from flows.models import Deployment
 from flows.schedules import Cron, Interval
 from flows.sdk.flows import Flow
+from flows.types.entrypoint import EntrypointType
 from runs.create import create_flow_run
 from tests.around import flow_file
 from tests.around.conftest import Around
-from tests.factories import make_deployment
+from tests.factories import default_workspace, make_deployment
 from tests.processes import wait_until
 
 SCRIPT = '''
@@ -78,8 +83,76 @@ def test_a_flow_that_no_agent_could_find_is_refused() -> None:
 
 
 def test_an_option_that_does_not_exist_is_named() -> None:
-    with pytest.raises(TypeError, match="image"):
-        flow_file.double.to_deployment("x", image="busybox")
+    with pytest.raises(TypeError, match="colour"):
+        flow_file.double.to_deployment("x", colour="red")
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"), [("triggers", "automation"), ("version_type", "version="), ("_sla", "late")]
+)
+def test_an_option_of_prefects_that_portal_has_not_says_what_to_do(option: str, instead: str) -> None:
+    with pytest.raises(TypeError, match=instead):
+        flow_file.double.to_deployment("x", **{option: ["something"]})
+
+
+@pytest.fixture
+def big() -> WorkPool:
+    """A second work pool."""
+    return WorkPool.objects.create(workspace=default_workspace(), name="big")
+
+
+def test_what_prefects_deploy_takes_is_taken(weather: Deployment, big: WorkPool) -> None:
+    made = flow_file.double.deploy(
+        "nightly",
+        "big",
+        image="etl:7",
+        build=False,
+        push=False,
+        job_variables={"memory": 512},
+        enforce_parameter_schema=False,
+        triggers=[],
+        ignore_warnings=True,
+        print_next_steps=False,
+    )
+
+    deployment = Deployment.objects.select_related("work_queue__work_pool").get(id=made)
+    assert deployment.work_queue.work_pool.name == "big"
+    assert deployment.job_variables == {"memory": 512, "image": "etl:7"}
+    assert deployment.enforce_parameter_schema is False
+
+
+def test_a_limit_is_a_number_or_says_what_becomes_of_the_next_run() -> None:
+    strategy = ConcurrencyLimitStrategy.CANCEL_NEW
+    limits = [3, ConcurrencyLimitConfig(limit=1, collision_strategy=strategy), None]
+    found = [flow_file.double.to_deployment("x", concurrency_limit=limit) for limit in limits]
+
+    assert [each.concurrency_limit and each.concurrency_limit.limit for each in found] == [3, 1, None]
+    assert found[1].concurrency_limit == limits[1]
+    with pytest.raises(ValueError, match="must be 0 or more"):
+        flow_file.double.to_deployment("x", concurrency_limit=-1)
+
+
+def test_agents_may_import_the_flow_by_its_module() -> None:
+    deployment = flow_file.double.to_deployment("x", entrypoint_type=EntrypointType.MODULE_PATH)
+
+    assert (deployment.path, deployment.entrypoint) == ("", "tests.around.flow_file:double")
+
+
+def test_several_are_deployed_at_once(
+    weather: Deployment, big: WorkPool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = [flow_file.double.to_deployment(name) for name in ("one", "two")]
+
+    made = deploy(*both, work_pool_name="big", image="etl:7")
+
+    found = Deployment.objects.filter(id__in=made, work_queue__work_pool__name="big")
+    assert sorted(found.values_list("name", flat=True)) == ["one", "two"]
+    assert 'run_deployment("double/two")' in capsys.readouterr().out
+
+
+def test_a_coroutine_deploys_too(weather: Deployment) -> None:
+    made = asyncio.run(flow_file.double.adeploy("nightly", print_next_steps=False))
+    assert Deployment.objects.get(id=made).name == "nightly"
 
 
 def test_to_deployment_makes_nothing_yet() -> None:
@@ -118,6 +191,29 @@ def test_serve_executes_runs_here_until_ctrl_c(around: Around, tmp_path: Path) -
     deployment.refresh_from_db()
     assert deployment.paused
     assert deployment.work_queue.name == "served hello here"
+
+
+@pytest.mark.processes
+def test_the_agents_of_serve_end_with_it_however_it_ends(around: Around, tmp_path: Path) -> None:
+    around.serve()
+    file = tmp_path / "hello.py"
+    file.write_text(SCRIPT.replace('"here", ', '"here", limit=2, '))
+    script = around.script(file)
+    try:
+        wait_until(lambda: Agent.objects.count() == 2, what="two agents", timeout=30)
+        pids = list(Agent.objects.values_list("pid", flat=True))
+    finally:
+        script.kill()
+    script.communicate()
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), what="the agents ended", timeout=20)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.fixture

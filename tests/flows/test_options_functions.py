@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from flows import flow, runtime, task
+from flows.cache_policies import INPUTS
 from flows.sdk.engine import run_flow
 from flows.sdk.ids import uuid7
 from flows.sdk.memory import MemoryRecorder
@@ -166,6 +167,22 @@ def test_an_agent_runs_a_generator_to_its_end() -> None:
 
     run = FlowRunInfo(uuid7(), "brave-otter", "numbers", {}, attempt=1)
     assert run_flow(numbers, {}, recorder=MemoryRecorder(), run=run).result() == [0, 1, 2]
+
+
+def test_the_list_of_a_submitted_generator_is_a_result_like_any_other(recorder: MemoryRecorder) -> None:
+    calls: list[int] = []
+
+    @task(cache_policy=INPUTS)
+    def numbers(count: int) -> Iterator[int]:
+        calls.append(count)
+        yield from range(count)
+
+    @flow
+    def work() -> tuple[object, list[int]]:
+        return numbers.submit(3).result(), list(numbers(3))
+
+    assert [work(), work()] == [([0, 1, 2], [0, 1, 2])] * 2
+    assert calls == [3, 3, 3]  # once for the result, and each time for a caller who takes items
 
 
 def test_a_generator_has_no_state_to_return() -> None:

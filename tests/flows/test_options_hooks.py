@@ -76,6 +76,16 @@ def test_a_cancelled_flow_calls_its_hooks_before_its_last_state(hooks: Hooks) ->
     assert (hooks.seen, states) == (["Cancelling"], [["Running"]])
 
 
+def test_hooks_of_a_cancelled_flow_may_be_given_as_an_argument(hooks: Hooks) -> None:
+    @flow(on_cancellation=[hooks.hook])
+    def work() -> None:
+        raise TerminationSignal
+
+    run = FlowRunInfo(uuid7(), "brave-otter", work.name, {}, attempt=1)
+    run_flow(work, {}, recorder=MemoryRecorder(), run=run)
+    assert hooks.seen == ["Cancelling"]
+
+
 def test_a_task_calls_its_hooks(recorder: MemoryRecorder, hooks: Hooks) -> None:
     options: dict[str, Any] = {name: [hooks.hook] for name in ("on_running", "on_completion", "on_failure")}
     good, bad = task(lambda: 1, name="good", **options), task(lambda: 1 // 0, name="bad", **options)
@@ -88,10 +98,28 @@ def test_hooks_may_be_given_by_decorators(recorder: MemoryRecorder, hooks: Hooks
     fetch = task(lambda: 1, name="fetch")
     broken = task(lambda: 1 // 0, name="broken")
     work = flow(lambda: (fetch(), broken(return_state=True), None)[-1], name="work")
-    for add in (work.on_running, work.on_completion, work.on_failure, fetch.on_completion, broken.on_failure):
+    of_flow = (work.on_running, work.on_completion, work.on_failure)
+    for add in (*of_flow, fetch.on_running, fetch.on_completion, broken.on_failure):
         assert add(hooks.hook) == hooks.hook
     work()
-    assert hooks.seen == ["Running", "Completed", "Failed", "Completed"]
+    assert hooks.seen == ["Running", "Running", "Completed", "Failed", "Completed"]
+
+
+@pytest.mark.parametrize(
+    ("error", "decorator", "name"),
+    [(ValueError, "on_failure", "Failed"), (SystemExit, "on_crashed", "Crashed")],
+)
+def test_hooks_of_bad_ends_may_be_given_by_decorators(
+    hooks: Hooks, error: type[BaseException], decorator: str, name: str
+) -> None:
+    @flow
+    def work() -> None:
+        raise error
+
+    getattr(work, decorator)(hooks.hook)
+    run = FlowRunInfo(uuid7(), "brave-otter", work.name, {}, attempt=1)
+    run_flow(work, {}, recorder=MemoryRecorder(), run=run)
+    assert hooks.seen == [name]
 
 
 def test_hooks_may_be_coroutine_functions(recorder: MemoryRecorder, hooks: Hooks) -> None:

@@ -13,6 +13,7 @@ from flows.sdk.memory import MemoryRecorder
 from flows.sdk.retries import delay_before
 from flows.sdk.states import Failed, State
 from flows.tasks import exponential_backoff
+from flows.testing import flow_test_harness
 
 
 def failing(times: int) -> Callable[[], str]:
@@ -53,6 +54,20 @@ def test_jitter_varies_the_delay_by_its_factor() -> None:
     assert len(delays) > 50
     assert 5 <= min(delays) < 8
     assert 12 < max(delays) <= 15
+
+
+def test_a_task_varies_its_delay(recorder: MemoryRecorder) -> None:
+    fetch = task(failing(2), name="fetch", retries=2, retry_delay_seconds=10, retry_jitter_factor=0.5)
+    with flow_test_harness() as harness:
+        flow(lambda: fetch(), name="work")()
+    first, second = harness.clock.slept
+    assert 5 <= first <= 15 and 5 <= second <= 15 and first != second
+
+
+def test_who_watches_the_run_learns_how_often_it_may_crash(recorder: MemoryRecorder) -> None:
+    flow(lambda: None, name="work", crash_retries=3, crash_retry_delay_seconds=1.5)()
+    details = recorder.flow_states[0][1].details
+    assert (details["crash_retries"], details["crash_retry_delay_seconds"]) == (3, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -191,3 +206,13 @@ def test_a_flow_retry_runs_failed_tasks_again(recorder: MemoryRecorder) -> None:
     fetch = task(failing(1), name="fetch")
     assert flow(lambda: fetch(), name="work", retries=1)() == "done"
     assert recorder.states_of("fetch") == ["Pending", "Running", "Failed", "Pending", "Running", "Completed"]
+
+
+def test_the_retry_condition_may_be_a_coroutine_function(recorder: MemoryRecorder) -> None:
+    async def never(task: Any, run: Any, state: State) -> bool:
+        return False
+
+    fetch = task(failing(9), name="fetch", retries=5, retry_condition_fn=never)
+    with pytest.raises(ConnectionError):
+        flow(lambda: fetch(), name="work")()
+    assert recorder.states_of("fetch") == ["Pending", "Running", "Failed"]

@@ -1,6 +1,7 @@
 """Pausing and resuming, in memory: the flow waits in a thread of its own, and the test resumes it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
@@ -15,6 +16,7 @@ from flows.sdk.context import recording
 from flows.sdk.memory import MemoryRecorder
 from flows.sdk.recorder import Verdict
 from flows.sdk.states import State
+from flows.testing import flow_test_harness
 from tests.processes import wait_until
 
 
@@ -49,6 +51,81 @@ class Background:
 
 def in_background(recorder: MemoryRecorder, call: Callable[[], Any]) -> Background:
     return Background(recorder, call)
+
+
+def spend(seconds: float) -> None:
+    """Be busy, as code is that a timeout interrupts."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+def resume_after(recorder: MemoryRecorder, seconds: float) -> None:
+    """Resume the flow that is going to pause, that long after it has paused."""
+
+    def resume() -> None:
+        wait_until(lambda: recorder.flow_states and recorder.flow_states[-1][1].is_paused())
+        time.sleep(seconds)
+        resume_flow_run(recorder.flow_states[-1][0])
+
+    Thread(target=resume, daemon=True).start()
+
+
+def test_a_timeout_does_not_run_while_the_flow_is_paused(recorder: MemoryRecorder) -> None:
+    @flow(timeout_seconds=0.4)
+    def release(work: float) -> str:
+        pause_flow_run(timeout=30, poll_interval=0.05)
+        spend(work)
+        return "released"
+
+    resume_after(recorder, 0.6)
+    assert release(0.01) == "released"
+
+
+def test_what_is_left_of_the_timeout_counts_after_the_pause(recorder: MemoryRecorder) -> None:
+    @flow(timeout_seconds=0.4)
+    def release() -> None:
+        pause_flow_run(timeout=30, poll_interval=0.05)
+        spend(5)
+
+    resume_after(recorder, 0)
+    assert release(return_state=True).name == "TimedOut"
+
+
+def test_no_timeout_runs_while_a_flow_in_a_thread_is_paused(recorder: MemoryRecorder) -> None:
+    @flow(timeout_seconds=0.3)
+    def release() -> str:
+        pause_flow_run(timeout=30, poll_interval=0.05)
+        return "released"
+
+    running = in_background(recorder, release)
+    run_id = running.when_paused()
+    time.sleep(0.5)
+    resume_flow_run(run_id)
+    assert running.result() == "released"
+
+
+def test_no_timeout_runs_while_an_async_flow_is_paused(recorder: MemoryRecorder) -> None:
+    @flow(timeout_seconds=0.4)
+    async def release(work: float) -> str:
+        await pause_flow_run(timeout=30, poll_interval=0.05)
+        await asyncio.sleep(work)
+        return "released"
+
+    resume_after(recorder, 0.6)
+    assert asyncio.run(release(0.01)) == "released"
+    resume_after(recorder, 0)
+    assert asyncio.run(release(5, return_state=True)).name == "TimedOut"
+
+
+def test_a_pause_takes_no_real_time_in_the_test_harness() -> None:
+    @flow
+    def release() -> None:
+        pause_flow_run(timeout=3600)
+
+    with flow_test_harness() as harness, pytest.raises(FlowPauseTimeout):
+        release()
+    assert harness.clock.elapsed >= 3600
 
 
 def test_a_paused_flow_goes_on_when_it_is_resumed(recorder: MemoryRecorder) -> None:

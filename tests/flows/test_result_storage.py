@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from flows import flow, task
 from flows.sdk.memory import MemoryRecorder
+from flows.sdk.result_files import FilesAt
 from flows.sdk.results import FolderResults, process_results
 from flows.sdk.serializers import serializer_of
 from flows.sdk.signing import Signer
@@ -156,7 +157,7 @@ def test_a_storage_that_fails_costs_only_the_caching(recorder: MemoryRecorder, t
 
 @pytest.mark.parametrize("key", ["../outside", "/absolute", "a/../../b", "", "x" * 300, "nul\0"])
 def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
-    folder = FolderResults(str(tmp_path / "in"), process_results.signer, process_results.locks)
+    folder = FolderResults(FilesAt(str(tmp_path / "in")), process_results.signer, process_results.locks)
     folder.put(key, b"data", None, of_run=False)
     assert folder.get(key, of_run=False) == b"data"
     assert [path.name for path in tmp_path.iterdir()] == ["in"]

@@ -24,6 +24,8 @@ RUN = FlowRunInfo(
     deployment_parameters={"year": 1900},
     work_queue_name="default",
     work_pool_name="big",
+    job_variables={"memory": 512},
+    parent_deployment_id=UUID(int=3),
 )
 
 
@@ -51,6 +53,8 @@ def test_a_flow_knows_its_run_and_deployment() -> None:
         "flow_run.run_count": 1,
         "flow_run.scheduled_start_time": DUE,
         "flow_run.parent_flow_run_id": None,
+        "flow_run.parent_deployment_id": str(UUID(int=3)),
+        "flow_run.job_variables": {"memory": 512},
         "flow_run.root_flow_run_id": str(UUID(int=1)),
         "flow_run.work_queue_name": "default",
         "flow_run.work_pool_name": "big",
@@ -87,3 +91,16 @@ def test_outside_runs_there_is_nothing() -> None:
     assert runtime.flow_run.ui_url is None
     assert runtime.task_run.parameters == {}
     assert runtime.deployment.parameters == {}
+
+
+def test_a_subflow_knows_the_deployment_of_its_caller() -> None:
+    @flow
+    def inner() -> tuple[str | None, str | None]:
+        return runtime.flow_run.parent_deployment_id, runtime.deployment.id
+
+    @flow
+    def report(year: int) -> tuple[str | None, str | None]:
+        return inner()
+
+    state = run_flow(report, RUN.parameters, recorder=MemoryRecorder(), run=RUN)
+    assert state.result() == (str(UUID(int=2)), None)

@@ -75,6 +75,20 @@ def test_editors_pause_and_schedule(member: Member, deployment: Deployment) -> N
     assert [str(each) for each in Schedule.objects.all()] == ["0 6 * * * Europe/Berlin"]
 
 
+def test_an_edit_makes_a_version_as_deploying_does(superuser: Client, deployment: Deployment) -> None:
+    data = {
+        "work_queue": deployment.work_queue_id, "parameters": '{"year": 1962}', "tags": "",
+        "schedules-TOTAL_FORMS": 0, "schedules-INITIAL_FORMS": 0,
+    }  # fmt: skip
+
+    superuser.post(page_of(deployment), data)
+    superuser.post(page_of(deployment), {**data, "paused": "on"})  # a switch, not a version
+
+    deployment.refresh_from_db()
+    assert deployment.version_number == deployment.versions.count() == 2
+    assert deployment.versions.get(number=2).values["parameters"] == {"year": 1962}
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [

@@ -205,3 +205,25 @@ def test_whether_an_agent_may_hand_its_runs_back_stays_as_it_was_set(editor: Cal
     assert editor.post("/api/deployments/", body()).json()["hand_back"] is True
     assert editor.post("/api/deployments/", body(hand_back=False)).json()["hand_back"] is False
     assert editor.post("/api/deployments/", body()).json()["hand_back"] is False
+
+
+def test_job_variables_of_the_deployment_and_of_its_runs(editor: Caller) -> None:
+    made = editor.post("/api/deployments/", body(job_variables={"memory": 512, "image": "etl"})).json()
+    path = f"/api/deployments/{made['id']}/create_flow_run"
+    run = editor.post(path, {"parameters": {"year": 1962}, "job_variables": {"memory": 8}}).json()
+
+    assert made["job_variables"] == {"memory": 512, "image": "etl"}
+    assert (run["job_variables"], run["crash_count"]) == ({"memory": 8}, 0)
+    assert editor.post(path, {"parameters": {"year": 1962}, "job_variables": "big"}).status_code == 422
+    assert (
+        editor.post(path, {"parameters": {"year": 1962}, "job_variables": {"a": "x" * 600_000}}).status_code
+        == 422
+    )
+
+
+def test_a_deployment_may_let_any_parameters_pass(editor: Caller) -> None:
+    made = editor.post("/api/deployments/", body(enforce_parameter_schema=False)).json()
+    path = f"/api/deployments/{made['id']}/create_flow_run"
+
+    assert made["enforce_parameter_schema"] is False
+    assert editor.post(path, {"parameters": {"year": "soon", "other": 1}}).status_code == 201

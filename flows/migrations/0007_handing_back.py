@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flows", "0005_versions_and_bundles"),
+        ("flows", "0006_job_variables"),
     ]
 
     operations = [

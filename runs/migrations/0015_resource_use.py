@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0013_errands"),
+        ("runs", "0014_job_variables"),
     ]
 
     operations = [

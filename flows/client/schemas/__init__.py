@@ -1,0 +1,1 @@
+"""Where Prefect has its client: the names of it that flow code imports."""
