@@ -12,14 +12,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from flows.catalog.versions import note_version
-from flows.models import Deployment, Membership, Schedule
+from flows.models import Deployment, Membership
 from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
 from portal.admin.agents import lamp
 from portal.admin.filters import ScopedRelatedFilter
-from portal.admin.forms import DeploymentForm, ScheduleForm
+from portal.admin.forms import DeploymentForm
 from portal.admin.looks import when
-from portal.admin.scoped import ScopedAdmin, ScopedInline
+from portal.admin.schedules import shown
+from portal.admin.scoped import ScopedAdmin
 from portal.admin.strips import bars, recent_runs
 from portal.pages.run_form import run_deployment
 from runs.models import FlowRun
@@ -28,15 +29,6 @@ from runs.session import DjangoSession
 from runs.transition import transition
 
 RUNS_SHOWN = 12
-
-
-class ScheduleInline(ScopedInline):
-    """When the deployment is due."""
-
-    model = Schedule
-    form = ScheduleForm
-    fields = ("cron", "interval", "timezone", "parameters", "active")
-    addable = deletable = True
 
 
 class DeploymentList(ChangeList):
@@ -61,7 +53,6 @@ class DeploymentAdmin(ScopedAdmin):
     search_fields = ("name", "flow__name")
     ordering = ("flow__name", "name")
     empty_text = "No deployments yet. Make one: python manage.py deploy flow.py:my_flow --name prod"
-    inlines = (ScheduleInline,)
     fields = ("work_queue", "paused", "description", "parameters", "tags")
     deletable = True
 
@@ -132,6 +123,8 @@ def _about(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     may_run = has_role(actor_of(request), Membership.Role.OPERATOR, deployment.workspace_id)
     return {
         "may_run": may_run,
+        "may_schedule": has_role(actor_of(request), Membership.Role.EDITOR, deployment.workspace_id),
         "runs": runs.order_by("-created")[:RUNS_SHOWN],
         "strip": bars(recent_runs([deployment.pk], count=40)[deployment.pk]),
+        **shown(deployment),
     }
