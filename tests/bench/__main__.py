@@ -11,6 +11,7 @@ BENCHMARKS = (
     "import_time",
     "stack_start",
     "start_latency",
+    "scheduled_latency",
     "task_throughput",
     "task_overhead",
     "runners",
