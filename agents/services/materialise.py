@@ -139,8 +139,8 @@ def bring_up_to_date(
     for schedule in schedules:
         try:
             plan = plan_of(schedule)
-            ahead = _ahead(plan, _minute(now))
-            wanted = _coming_of(schedule, ahead, now)
+            ahead = _ahead(plan, _minute(now), schedule.created)
+            wanted = {each.slot: each.at for each in ahead if each.at and each.at > now}
             missed = _missed(schedule, plan, since, now) if away else {}
         except ScheduleError as error:
             _complain(schedule.id, str(error))
@@ -167,15 +167,6 @@ def _compare(schedule: Schedule, wanted: Wanted, runs: Mapping[datetime, "Coming
     changes.news += [_new_run(schedule, slot, wanted[slot]) for slot in sorted(missing)]
 
 
-def _coming_of(schedule: Schedule, ahead: Sequence[Occurrence], now: datetime) -> Wanted:
-    """The slots that run later than `now`, but for those that passed before there was a schedule."""
-    return {
-        each.slot: each.at
-        for each in ahead
-        if each.at and each.at > now and each.slot > min(now, schedule.created)
-    }
-
-
 def _missed(schedule: Schedule, plan: Plan, since: datetime, now: datetime) -> Wanted:
     """The slots to be made up for, of those that passed since a scheduler last worked."""
     since = max(since, schedule.updated)
@@ -187,11 +178,12 @@ def _missed(schedule: Schedule, plan: Plan, since: datetime, now: datetime) -> W
     return {each.slot: each.at for each in newest(plan, since, now, count) if each.at}
 
 
-def _ahead(plan: Plan, minute: datetime) -> list[Occurrence]:
+def _ahead(plan: Plan, minute: datetime, created: datetime) -> list[Occurrence]:
     """The coming slots: the same ones during the whole minute."""
     ahead: list[Occurrence] = []
     for each in islice(running_after(plan, minute), LOOKED_AT):
-        if each.at is None or each.at <= minute:
+        # One of before the schedule was made, moved by its calendar, is not owed.
+        if each.at is None or each.at <= minute or each.slot <= min(minute, created):
             continue
         if len(ahead) >= FEWEST and each.at > minute + AHEAD:
             break
