@@ -144,7 +144,7 @@ class ScheduleAdmin(ScopedAdmin):
         form.fields.pop("deployment", None)
         if not form.is_valid():
             texts = [str(text) for texts in form.errors.values() for text in texts]
-            return render(request, "portal/schedule_preview.html", {"errors": texts})
+            return render(request, "portal/schedule_preview.html", {"problems": texts})
         plan = spec_from(form.cleaned_data).plan(deployment.workspace)
         return render(request, "portal/schedule_preview.html", {"coming": preview(plan, database_time())})
 
@@ -170,7 +170,7 @@ def ahead_of(schedules: list[Schedule]) -> dict[str, Any]:
     try:
         return {"coming": merged([preview(plan_of(each), now) for each in schedules])}
     except ScheduleError as error:
-        return {"errors": [str(error)]}
+        return {"problems": [str(error)]}
 
 
 def shown(deployment: Deployment) -> dict[str, Any]:

@@ -12,6 +12,7 @@ BENCHMARKS = (
     "stack_start",
     "start_latency",
     "scheduled_latency",
+    "schedule_burst",
     "task_throughput",
     "task_overhead",
     "runners",

@@ -1,7 +1,7 @@
 """Slots in all time zones over ten years: wherever one begins to look, they are the same ones."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 from hypothesis import given, settings
@@ -45,7 +45,7 @@ def changes_of_the_clock(zone: str, year: int) -> list[datetime]:
 
 
 @given(rule=RULES, start=MOMENTS, hours=st.integers(0, 24 * 40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_slots_do_not_depend_on_where_one_begins(rule: SlotRule, start: datetime, hours: int) -> None:
     later = start + timedelta(hours=hours)
 
@@ -57,7 +57,7 @@ def test_slots_do_not_depend_on_where_one_begins(rule: SlotRule, start: datetime
 
 
 @given(rule=RULES, year=st.integers(2020, 2029), choose=st.integers(0, 9), minutes=st.integers(-300, 1740))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_nor_at_the_changes_of_the_clock(rule: SlotRule, year: int, choose: int, minutes: int) -> None:
     changes = changes_of_the_clock(rule.timezone, year)
     if not changes:
@@ -66,9 +66,9 @@ def test_nor_at_the_changes_of_the_clock(rule: SlotRule, year: int, choose: int,
     start, end = day - timedelta(days=2), day + timedelta(days=3)
     asked = day + timedelta(minutes=minutes)
 
-    whole = list(islice(slots(rule, start, until=end), 2000))
+    whole = list(slots(rule, start, until=end))
 
-    assert [slot for slot in whole if slot > asked] == list(islice(slots(rule, asked, until=end), 2000))
+    assert [slot for slot in whole if slot > asked] == list(slots(rule, asked, until=end))
     assert len(set(whole)) == len(whole)
     # One scheduler after another, each taking the slots up to the next one's first: none twice, none lost.
     handed_on = [*slots(rule, start, until=asked), *slots(rule, asked, until=end)]
