@@ -47,7 +47,8 @@ def merged(previews: Iterable[list[Coming]], count: int = COUNT) -> list[Coming]
 
 def _seen(each: Occurrence, before: datetime, zone: ZoneInfo) -> Coming:
     runs = each.at or each.slot
-    clock = f"{runs.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}"
+    seconds = ":%S" if runs.second else ""
+    clock = runs.astimezone(zone).strftime(f"%a %Y-%m-%d %H:%M{seconds} %Z")
     return Coming(each.slot, each.at, clock, each.reason, _remark(each.slot, before, zone))
 
 

@@ -22,7 +22,7 @@ class Calendar(ScopedModel):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="calendars")
     name = models.CharField(max_length=100, validators=[NAME_RULE])
-    timezone = models.CharField(max_length=64, default="UTC")
+    timezone = models.CharField("time zone", max_length=64, default="UTC")
     weekdays = ArrayField(models.PositiveSmallIntegerField(), default=every_day)
     holidays = ArrayField(models.DateField(), default=list, blank=True)
     blackouts = models.JSONField(default=list, blank=True)

@@ -38,7 +38,7 @@ class CalendarForm(AnyForm):
     """Refuses what the API refuses."""
 
     weekdays = forms.TypedMultipleChoiceField(
-        label="days that count", coerce=int, choices=list(enumerate(DAYS, 1)), initial=every_day,
+        label="Days that count", coerce=int, choices=list(enumerate(DAYS, 1)), initial=every_day,
         widget=forms.CheckboxSelectMultiple, help_text="On all others nothing runs.",
     )  # fmt: skip
     holidays = DatesField(required=False, help_text="Dates on which nothing runs, one a line.")

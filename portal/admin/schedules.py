@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.admin import display
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -35,7 +36,7 @@ class ScheduleForm(AnyForm):
             "calendar", "calendar_policy", "parameters", "active", "missed_runs", "missed_within_seconds",
             "missed_at_most",
         )  # fmt: skip
-        labels = {"rrule": "rrule", "anchor_date": "from", "missed_within_seconds": "missed within"}
+        labels = {"rrule": "RRule", "anchor_date": "From", "missed_within_seconds": "Missed within"}
         help_texts = {
             "cron": "Five fields: minute, hour, day, month, weekday. Or @daily, @hourly, ...",
             "rrule": "FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=6. Lines with DTSTART and EXDATE may stand beside it.",
@@ -136,6 +137,11 @@ class ScheduleAdmin(ScopedAdmin):
             found.queryset = writable.select_related("flow")
         return found
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Without the small icons that would change other objects in windows of their own."""
+        found = super().formfield_for_dbfield(db_field, request, **kwargs)
+        return plain(found)
+
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """What the schedule in the form would do: a piece of HTML for the page that asks."""
         deployments = Deployment.objects.for_actor(actor_of(request)).select_related("workspace")
@@ -185,6 +191,13 @@ def shown(deployment: Deployment) -> dict[str, Any]:
         for each in schedules
     ]
     return {"schedules": lines, **ahead_of([each for each in schedules if each.active])}
+
+
+def plain(field: Any) -> Any:
+    """A choice of objects without the admin's icons beside it."""
+    if isinstance(getattr(field, "widget", None), RelatedFieldWidgetWrapper):
+        field.widget = field.widget.widget
+    return field
 
 
 def _uuid_or_none(text: str | None) -> Any:

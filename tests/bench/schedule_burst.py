@@ -51,8 +51,7 @@ def _schedules_due_at(due: Any) -> list[Any]:
     for queue in queues:
         deployment = make_deployment(f"burst-{queue.name}", "burst", queue)
         Schedule.objects.bulk_create(
-            Schedule(deployment=deployment, interval=timedelta(days=1), anchor_date=due)
-            for _ in range(AGENTS)
+            Schedule(deployment=deployment, interval=daily, anchor_date=due) for _ in range(AGENTS)
         )
     return queues
 
