@@ -19,7 +19,7 @@ class DeploymentForm(AnyForm):
         help_texts = {
             "parameters": "JSON. Defaults of its runs; those left out are the flow's own.",
             "tags": "Separated by commas.",
-            "paused": "Its runs wait until it is resumed; schedules go on.",
+            "paused": "Its runs wait, and its schedules make none, until it is resumed.",
         }
         widgets = {
             "description": forms.Textarea(attrs={"rows": 2}),
