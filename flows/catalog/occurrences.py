@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -43,18 +43,11 @@ def plan_of(schedule: Schedule) -> Plan:
 
 def occurrences(plan: Plan, after: datetime) -> Iterator[Occurrence]:
     """Every slot later than `after`, ascending. Of those that come to the same moment, the last one runs."""
-    waiting: Occurrence | None = None
-    for slot in slots(plan.rule, after):
-        found = _judged(plan, slot)
-        if waiting is not None:
-            same = waiting.at is not None and waiting.at == found.at
-            yield Occurrence(waiting.slot, None, _gives_way(waiting, slot)) if same else waiting
-        waiting = found
-        if plan.calendar is None:  # nothing moves: no need to know the next slot
-            yield found
-            waiting = None
-    if waiting is not None:
-        yield waiting
+    found = slots(plan.rule, after)
+    calendar = plan.calendar
+    if calendar is None:
+        return (Occurrence(slot, slot) for slot in found)
+    return _last_of_each_moment(_judged(calendar, plan.moves, slot) for slot in found)
 
 
 def running_after(plan: Plan, since: datetime) -> Iterator[Occurrence]:
@@ -94,18 +87,29 @@ def check_plan(plan: Plan, now: datetime) -> None:
         return
     coming = list(islice(occurrences(plan, now), LOOKED_AT))
     if coming and all(each.at is None for each in coming):
+        first, last = coming[0], coming[-1]
         raise ScheduleError(
-            f"Calendar '{plan.calendar.name}' leaves none of the next {len(coming)} times of this schedule, "
-            f"from {coming[0].slot:%Y-%m-%d} to {coming[-1].slot:%Y-%m-%d}: {coming[0].reason}."
+            f"Calendar '{plan.calendar.name}' (on the clock of {plan.calendar.zone.key}) leaves none of the "
+            f"next {len(coming)} times of this schedule, from {first.slot:%Y-%m-%d} to {last.slot:%Y-%m-%d}: "
+            f"{first.reason}."
         )
 
 
-def _judged(plan: Plan, slot: datetime) -> Occurrence:
-    closed = plan.calendar.closed(slot) if plan.calendar else None
-    if plan.calendar is None or closed is None:
+def _judged(calendar: OpenTimes, moves: bool, slot: datetime) -> Occurrence:
+    closed = calendar.closed(slot)
+    if closed is None:
         return Occurrence(slot, slot)
-    return Occurrence(slot, plan.calendar.next_open(slot) if plan.moves else None, closed[1])
+    return Occurrence(slot, calendar.next_open(slot) if moves else None, closed[1])
 
 
-def _gives_way(moved: Occurrence, to: datetime) -> str:
-    return f"{moved.reason}; the slot of {to:%Y-%m-%d %H:%M} UTC runs instead"
+def _last_of_each_moment(found: Iterator[Occurrence]) -> Iterator[Occurrence]:
+    """The same ones; those that come to the moment of the next one give way to it."""
+    waiting = next(found, None)
+    for each in found:
+        assert waiting is not None
+        gives_way = waiting.at is not None and waiting.at == each.at
+        instead = f"{waiting.reason}; the slot of {each.slot:%Y-%m-%d %H:%M} UTC runs instead"
+        yield replace(waiting, at=None, reason=instead) if gives_way else waiting
+        waiting = each
+    if waiting is not None:
+        yield waiting

@@ -16,7 +16,9 @@ DAILY = ("deploy", "weather.py:weather_report", "--name", "daily")
 
 
 def test_an_rrule_a_calendar_and_what_is_missed(project: Path) -> None:
-    Calendar.objects.create(workspace=default_workspace(), name="bank", weekdays=[1, 2, 3, 4, 5])
+    Calendar.objects.create(
+        workspace=default_workspace(), name="bank", timezone="Europe/Berlin", weekdays=[1, 2]
+    )
 
     said = manage(
         *DAILY, "--rrule", "FREQ=WEEKLY;BYDAY=MO", "--timezone", "Europe/Berlin",
