@@ -155,7 +155,7 @@ def test_a_clock_that_is_put_back_delays_no_ring(deployment: Deployment, queue: 
     now = database_time()
     ringer = Ringer()
     ringer.step(now + timedelta(hours=1))
-    due = now + timedelta(minutes=1)
+    due = now + timedelta(seconds=5)
     make_agent(queue)
     make_run(deployment, scheduled_time=due)
 
