@@ -85,8 +85,12 @@ def check_plan(plan: Plan, now: datetime) -> None:
     validate(plan.rule)
     if plan.calendar is None:
         return
-    coming = list(islice(occurrences(plan, now), LOOKED_AT))
-    if coming and all(each.at is None for each in coming):
+    coming: list[Occurrence] = []
+    for each in islice(occurrences(plan, now), LOOKED_AT):
+        if each.at is not None:
+            return
+        coming.append(each)
+    if coming:
         first, last = coming[0], coming[-1]
         raise ScheduleError(
             f"Calendar '{plan.calendar.name}' (on the clock of {plan.calendar.zone.key}) leaves none of the "

@@ -34,7 +34,7 @@ LONGEST_INTERVAL = 100_000
 # year 9999, which takes seconds where there is none; 7,600 years later it is at the end soon.
 SHIFT = 7600
 SHORTEST_GAP = timedelta(minutes=1)
-LOOKED_AT = 100
+LOOKED_AT = 10
 EXAMPLE = "Example: 'FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=6' (Mondays and Fridays at 06:00)."
 
 
