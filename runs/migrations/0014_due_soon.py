@@ -25,7 +25,7 @@ DROP = "DROP TRIGGER flowrun_due_soon ON runs_flowrun; DROP FUNCTION portal_due_
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0012_events_say_who"),
+        ("runs", "0013_errands"),
     ]
 
     operations = [migrations.RunSQL(CREATE, DROP)]
