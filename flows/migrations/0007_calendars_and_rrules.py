@@ -11,7 +11,7 @@ import flows.sdk.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flows", "0005_versions_and_bundles"),
+        ("flows", "0006_job_variables"),
     ]
 
     operations = [

@@ -25,7 +25,7 @@ DROP = "DROP TRIGGER flowrun_due_soon ON runs_flowrun; DROP FUNCTION portal_due_
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0013_errands"),
+        ("runs", "0014_job_variables"),
     ]
 
     operations = [migrations.RunSQL(CREATE, DROP)]
