@@ -68,4 +68,10 @@ def rq_queue(queue_id: UUID) -> Queue:
 
 def ring(queue_id: UUID) -> None:
     """Wake one agent of this queue. Raises redis.RedisError when Redis is away."""
-    rq_queue(queue_id).enqueue_call(RING, timeout=-1, result_ttl=0, failure_ttl=60)
+    ring_times(queue_id, 1)
+
+
+def ring_times(queue_id: UUID, count: int) -> None:
+    """Wake so many agents of this queue, in one round trip. Raises redis.RedisError when Redis is away."""
+    one = Queue.prepare_data(RING, timeout=-1, result_ttl=0, failure_ttl=60)
+    rq_queue(queue_id).enqueue_many([one] * count)

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Max, Q
 
+from agents.due import not_due
 from agents.models import Agent, ServiceStatus, WorkQueue
 from agents.registry import online_agents, spoken_name
 from agents.services.database import database_time
@@ -27,7 +28,10 @@ POSITIONS_COUNTED = 1000
 
 
 class Link(TypedDict):
-    """An object; the faces make a URL of it. `kind`: flow_run, deployment, work_queue, work_pool, agent."""
+    """An object; the faces make a URL of it.
+
+    `kind`: flow_run, deployment, schedule, calendar, work_queue, work_pool, agent.
+    """
 
     kind: str
     id: str
@@ -98,7 +102,8 @@ def _not_due_yet(run: FlowRun, now: datetime) -> Reason:
     if run.state_name == "AwaitingRetry":
         text = f"It failed and will be tried again at {when}."
         return _reason("retry_wait", text, _link("flow_run", run.id), since=run.state_timestamp)
-    return _reason("not_due_yet", f"It is due at {when}.", since=run.created)
+    code, text, link = not_due(run, when)
+    return _reason(code, text, _link(*link) if link else None, since=run.created)
 
 
 def _pauses(run: FlowRun) -> Iterator[Reason]:

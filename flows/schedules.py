@@ -1,5 +1,5 @@
 """When deployments are due."""
 
-from flows.sdk.schedules import Cron, Interval, Schedule
+from flows.sdk.schedules import Cron, Interval, RRule, Schedule
 
-__all__ = ["Cron", "Interval", "Schedule"]
+__all__ = ["Cron", "Interval", "RRule", "Schedule"]

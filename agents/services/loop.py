@@ -68,14 +68,20 @@ class Loop:
         self._outages = outages
         self._trouble = ""
         self._back_off = FIRST_BACK_OFF
+        self._woken = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Loop until `stop` is set. Keeps one database connection, that of the current thread."""
+        """Loop until `stop` is set (and `wake` called). Keeps one database connection, of this thread."""
         try:
-            while not stop.wait(self.take_step()):
-                pass
+            while not stop.is_set():
+                self._woken.wait(self.take_step())
+                self._woken.clear()
         finally:
             connection.close()
+
+    def wake(self) -> None:
+        """Take the next step now. Any thread may call it."""
+        self._woken.set()
 
     def take_step(self) -> float:
         """Take one step and return the seconds to wait before the next."""

@@ -1,16 +1,19 @@
 """Materialising: schedules become flow runs ahead of time.
 
 - Per schedule, the next three slots exist as runs, or those of the next hour if that is more (at most 100).
-- A run that nobody started yet follows its schedule: it goes when the schedule or its deployment is
-  changed, paused or deleted, and comes back by the new rule.
-- Of the slots that passed while no scheduler ran, only the latest is made up for.
+- A run that nobody started yet follows its schedule: it goes when the schedule, its calendar or its
+  deployment is changed, paused or deleted, and comes back by the new rule.
+- Of the slots that passed while no scheduler ran, those are made up for that the schedule's policy names.
+  Runs of the others that existed already go, unless they have started.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,8 +21,11 @@ from django.db.models import Q
 
 from agents.models import ServiceStatus
 from agents.services.database import alone
-from flows.catalog.slots import ScheduleError, SlotRule, latest_slot, rule_of, slots
+from flows.catalog.clocks import ScheduleError
+from flows.catalog.occurrences import LOOKED_AT, Occurrence, Plan, newest, plan_of, running_after
+from flows.catalog.slots import rule_of
 from flows.models import Schedule
+from flows.models.schedule import CalendarPolicy, MissedRuns
 from runs.create import NewRun, insert_runs
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
@@ -29,19 +35,36 @@ logger = logging.getLogger(__name__)
 
 NAME = "materialise"
 AHEAD = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 FEWEST, MOST = 3, 100
 BATCH = 500
 # What exists ahead covers shorter absences of the scheduler.
 AWAY = timedelta(seconds=30)
 
 NOT_STARTED = Q(state_type=StateType.SCHEDULED, lease_expires=None)
+NEVER_TRIED = NOT_STARTED & Q(attempt=0, run_count=0)
+
+# When a schedule's wanted slots run, by slot.
+Wanted = dict[datetime, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A schedule that has its runs: as long as its mark stays and from `since` until `until`."""
+
+    mark: Hashable
+    since: datetime
+    until: datetime
+
+    def holds(self, mark: Hashable, now: datetime) -> bool:
+        return self.mark == mark and self.since <= now < self.until
 
 
 class Materialiser:
-    """Remembers which schedules have nothing to do before the next minute."""
+    """Remembers which schedules have nothing to do yet."""
 
     def __init__(self) -> None:
-        self._settled: dict[UUID, Hashable] = {}
+        self._settled: dict[UUID, Settled] = {}
 
     def step(self, now: datetime) -> None:
         """One step of the loop; a transaction for every 500 schedules."""
@@ -50,23 +73,24 @@ class Materialiser:
                 return
             remove_unwanted(now)
         since = last_tick() or now
-        settled: dict[UUID, Hashable] = {}
+        settled: dict[UUID, Settled] = {}
         for batch in _active_schedules():
-            marks = {schedule.id: _mark(schedule, now) for schedule in batch}
-            unsettled = [
-                schedule for schedule in batch if self._settled.get(schedule.id) != marks[schedule.id]
-            ]
+            marks = {schedule.id: _mark(schedule) for schedule in batch}
+            known = {id: self._settled[id] for id in marks if id in self._settled}
+            still = {id: each for id, each in known.items() if each.holds(marks[id], now)}
             with alone(NAME) as mine:
                 if not mine:
                     return
-                bring_up_to_date(unsettled, now, since)
-            settled |= marks
+                untils = bring_up_to_date([each for each in batch if each.id not in still], now, since)
+            settled |= still
+            settled |= {id: Settled(marks[id], now, until) for id, until in untils.items()}
         self._settled = settled
 
 
-def _mark(schedule: Schedule, now: datetime) -> Hashable:
-    """What decides which runs a schedule wants: as long as it stays the same, so do they."""
-    return rule_of(schedule), schedule.updated, schedule.deployment.updated, _minute(now)
+def _mark(schedule: Schedule) -> Hashable:
+    """What decides which runs a schedule wants, beside the time."""
+    changed = schedule.calendar.updated if schedule.calendar else None
+    return rule_of(schedule), schedule.updated, schedule.deployment.updated, changed
 
 
 def _minute(now: datetime) -> datetime:
@@ -81,56 +105,105 @@ def last_tick() -> datetime | None:
 
 def remove_unwanted(now: datetime) -> None:
     """Delete coming runs whose schedule is deleted or inactive, or whose deployment is paused."""
-    coming = FlowRun.objects.filter(NOT_STARTED, slot__gt=now, expected_start_time__gt=now)
+    # A slot that has passed was moved by a calendar, if nobody touched the run since.
+    coming = FlowRun.objects.filter(
+        NOT_STARTED, Q(slot__gt=now) | Q(slot__lte=now, version=1), expected_start_time__gt=now
+    )
     unwanted = coming.filter(Q(schedule=None) | Q(schedule__active=False) | Q(deployment__paused=True))
     _delete(list(unwanted.values_list("id", flat=True)[: BATCH * FEWEST]))
 
 
-def bring_up_to_date(schedules: Sequence[Schedule], now: datetime, since: datetime) -> None:
-    """Delete the runs that these schedules no longer want and create those that are missing."""
+@dataclass(slots=True)
+class Changes:
+    """What a batch of schedules needs: runs that go, and runs that come."""
+
+    stale: list[UUID] = field(default_factory=list)
+    news: list[NewRun] = field(default_factory=list)
+    missed: int = 0
+
+
+def bring_up_to_date(
+    schedules: Sequence[Schedule], now: datetime, since: datetime
+) -> Mapping[UUID, datetime]:
+    """Delete the runs that these schedules no longer want and create those that are missing.
+
+    Returns until when each has all that it wants.
+    """
     if not schedules:
-        return
+        return {}
+    away = now - since > AWAY
     coming = _coming_runs(schedules, now)
-    stale: list[UUID] = []
-    news: list[NewRun] = []
+    overdue = _overdue_runs(schedules, since, now) if away else {}
+    changes = Changes()
+    untils: dict[UUID, datetime] = {}
     for schedule in schedules:
         try:
-            wanted = wanted_slots(schedule, now, since)
+            plan = plan_of(schedule)
+            ahead = _ahead(plan, _minute(now), schedule.created)
+            wanted = {each.slot: each.at for each in ahead if each.at and each.at > now}
+            missed = _missed(schedule, plan, since, now) if away else {}
         except ScheduleError as error:
             _complain(schedule.id, str(error))
             continue
-        runs = coming[schedule.id]
-        outdated = {slot for slot, run in runs.items() if _is_outdated(run, schedule, wanted)}
-        stale += [runs[slot].id for slot in outdated]
-        news += [_new_run(schedule, slot) for slot in sorted(wanted - (runs.keys() - outdated))]
-    _delete(stale)
-    insert_runs(DjangoSession(), news)
+        _compare(schedule, wanted | missed, coming[schedule.id], changes)
+        late = [id for slot, id in overdue.get(schedule.id, []) if slot not in missed]
+        changes.stale += late
+        changes.missed += len(late)
+        untils[schedule.id] = _settled_until(ahead, _minute(now))
+    _delete(changes.stale)
+    insert_runs(DjangoSession(), changes.news)
+    if changes.missed:
+        logger.warning(
+            "No scheduler worked from %s to %s: %s runs that became due meanwhile are left out, as the "
+            "missed_runs of their schedules say.", f"{since:%H:%M:%S}", f"{now:%H:%M:%S}", changes.missed,
+        )  # fmt: skip
+    return untils
 
 
-def wanted_slots(schedule: Schedule, now: datetime, since: datetime) -> set[datetime]:
-    """The slots for which runs must exist: those ahead, and the latest that was missed."""
-    rule = rule_of(schedule)
-    wanted = {slot for slot in _ahead(rule, _minute(now)) if slot > now}
-    if now - since > AWAY:
-        missed = latest_slot(rule, max(since, schedule.updated), now)
-        if missed is not None:
-            wanted.add(missed)
-    return wanted
+def _compare(schedule: Schedule, wanted: Wanted, runs: Mapping[datetime, "Coming"], changes: Changes) -> None:
+    outdated = {slot for slot, run in runs.items() if _is_outdated(run, schedule, wanted)}
+    changes.stale += [runs[slot].id for slot in outdated]
+    missing = wanted.keys() - (runs.keys() - outdated)
+    changes.news += [_new_run(schedule, slot, wanted[slot]) for slot in sorted(missing)]
 
 
-def _ahead(rule: SlotRule, minute: datetime) -> list[datetime]:
+def _missed(schedule: Schedule, plan: Plan, since: datetime, now: datetime) -> Wanted:
+    """The slots to be made up for, of those that passed since a scheduler last worked."""
+    since = max(since, schedule.updated)
+    if schedule.missed_within_seconds is not None:
+        since = max(since, now - timedelta(seconds=schedule.missed_within_seconds))
+    if schedule.missed_runs == MissedRuns.SKIP:
+        return {}
+    count = schedule.missed_at_most if schedule.missed_runs == MissedRuns.ALL else 1
+    return {each.slot: each.at for each in newest(plan, since, now, count) if each.at}
+
+
+def _ahead(plan: Plan, minute: datetime, created: datetime) -> list[Occurrence]:
     """The coming slots: the same ones during the whole minute."""
-    ahead: list[datetime] = []
-    for slot in slots(rule, minute, count=MOST):
-        if len(ahead) >= FEWEST and slot > minute + AHEAD:
+    ahead: list[Occurrence] = []
+    for each in islice(running_after(plan, minute), LOOKED_AT):
+        # One of before the schedule was made, moved by its calendar, is not owed.
+        if each.at is None or each.at <= minute or each.slot <= min(minute, created):
+            continue
+        if len(ahead) >= FEWEST and each.at > minute + AHEAD:
             break
-        ahead.append(slot)
+        ahead.append(each)
+        if len(ahead) == MOST:
+            break
     return ahead
+
+
+def _settled_until(ahead: Sequence[Occurrence], minute: datetime) -> datetime:
+    """When the next slots are wanted: the first has passed, or the last is less than an hour away."""
+    moments = [each.at for each in ahead if each.at]
+    if not moments:
+        return minute + MINUTE
+    return max(minute + MINUTE, min(moments[0], moments[-1] - AHEAD))
 
 
 def _active_schedules() -> Iterator[list[Schedule]]:
     active = Schedule.objects.filter(active=True, deployment__paused=False)
-    ordered = active.select_related("deployment").order_by("id")
+    ordered = active.select_related("deployment", "calendar").order_by("id")
     batch = list(ordered[:BATCH])
     while batch:
         yield batch
@@ -138,7 +211,7 @@ def _active_schedules() -> Iterator[list[Schedule]]:
 
 
 class Coming(NamedTuple):
-    """A run of a slot that lies ahead, whatever became of it."""
+    """A run that lies ahead, whatever became of it."""
 
     schedule_id: UUID
     slot: datetime
@@ -146,40 +219,70 @@ class Coming(NamedTuple):
     created: datetime
     state_type: str
     lease_expires: datetime | None
+    expected_start_time: datetime
+    version: int
 
 
 def _coming_runs(schedules: Sequence[Schedule], now: datetime) -> dict[UUID, dict[datetime, Coming]]:
-    """Per schedule, the runs of its coming slots."""
+    """Per schedule, the runs of its coming slots, and of those that a calendar has moved ahead."""
     runs: dict[UUID, dict[datetime, Coming]] = defaultdict(dict)
-    ahead = FlowRun.objects.filter(schedule__in=schedules, slot__gt=now)
-    for row in ahead.values_list(*Coming._fields):
-        run = Coming(*row)
-        runs[run.schedule_id][run.slot] = run
+    found = [FlowRun.objects.filter(schedule__in=schedules, slot__gt=now)]
+    moving = [each for each in schedules if each.calendar_policy == CalendarPolicy.MOVE and each.calendar]
+    if moving:
+        found.append(
+            FlowRun.objects.filter(
+                NEVER_TRIED, schedule__in=moving, slot__lte=now, expected_start_time__gt=now, version=1
+            )
+        )
+    for rows in found:
+        for row in rows.values_list(*Coming._fields):
+            run = Coming(*row)
+            runs[run.schedule_id][run.slot] = run
     return runs
 
 
-def _is_outdated(run: Coming, schedule: Schedule, wanted: set[datetime]) -> bool:
+def _overdue_runs(
+    schedules: Sequence[Schedule], since: datetime, now: datetime
+) -> dict[UUID, list[tuple[datetime, UUID]]]:
+    """Per schedule, slot and id of the runs that became due while no scheduler rang for them."""
+    runs: dict[UUID, list[tuple[datetime, UUID]]] = defaultdict(list)
+    found = FlowRun.objects.filter(
+        NEVER_TRIED, schedule__in=schedules, expected_start_time__gt=since, expected_start_time__lte=now
+    )
+    for schedule_id, slot, id in found.values_list("schedule_id", "slot", "id"):
+        runs[schedule_id].append((slot, id))
+    return runs
+
+
+def _is_outdated(run: Coming, schedule: Schedule, wanted: Wanted) -> bool:
     """Whether a run that nobody started was made by an older rule, or with older parameters."""
     if run.state_type != StateType.SCHEDULED or run.lease_expires is not None:
         return False
-    return run.slot not in wanted or run.created < max(schedule.updated, schedule.deployment.updated)
+    if run.slot not in wanted or run.created < max(schedule.updated, schedule.deployment.updated):
+        return True
+    # One that somebody has touched may have been put off by hand.
+    return run.version == 1 and run.expected_start_time != wanted[run.slot]
 
 
-def _new_run(schedule: Schedule, slot: datetime) -> NewRun:
+def _new_run(schedule: Schedule, slot: datetime, at: datetime) -> NewRun:
     return NewRun.of(
         schedule.deployment,
         parameters=schedule.parameters,
         schedule_id=schedule.id,
         slot=slot,
-        scheduled_time=slot,
+        scheduled_time=at,
         created_by={"type": "SCHEDULE", "id": str(schedule.id), "display_value": str(schedule)},
     )
 
 
 def _delete(run_ids: list[UUID]) -> None:
     """Delete runs, except those that somebody started in the meantime."""
-    if run_ids:
-        FlowRun.objects.filter(NOT_STARTED, id__in=run_ids).delete()
+    if not run_ids:
+        return
+    # Locked first: Django deletes by id alone, which would also hit a run that was claimed just now.
+    unstarted = FlowRun.objects.select_for_update(skip_locked=True, of=("self",))
+    ids = list(unstarted.filter(NOT_STARTED, id__in=run_ids).values_list("id", flat=True))
+    FlowRun.objects.filter(id__in=ids).delete()
 
 
 @lru_cache(maxsize=1000)

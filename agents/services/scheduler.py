@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from dataclasses import asdict
+from datetime import datetime
 
 from agents.models import ServiceStatus
 from agents.services import materialise
@@ -16,13 +17,16 @@ from agents.services.pauses import expire_pauses
 from agents.services.presence import tell_of_agents
 from agents.services.reaper import Reaper
 from agents.services.retention import keep_what_is_wanted
-from agents.services.ringer import Ringer
+from agents.services.ringer import Alarm, Ringer
 from agents.services.sweeper import sweep
 from runs.rollup import roll_up
 from runs.session import DjangoSession
 
 REPORT_EVERY = 2.0
 PATIENCE = 10.0
+# What nobody may start any more, since it was missed, goes before anything is rung for.
+RINGING = {"ring", "sweep"}
+CATCH_UP_SECONDS = 5.0
 
 
 class Scheduler:
@@ -30,10 +34,12 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._outages = Outages()
+        self._caught_up = threading.Event()
+        self._materialiser = materialise.Materialiser()
+        ring = self._loop("ring", Ringer().step, every=1)
         self.loops = [
-            self._loop(materialise.NAME, materialise.Materialiser().step, every=5),
-            # The longest that a run due in a moment, made by another process, stays unnoticed.
-            self._loop("ring", Ringer().step, every=0.25),
+            self._loop(materialise.NAME, self._materialise, every=5),
+            ring,
             self._loop("sweep", sweep, every=1),
             self._loop("late", mark_late, every=1),
             self._loop("pauses", expire_pauses, every=1),
@@ -45,14 +51,27 @@ class Scheduler:
             self._loop("house", keep_house, every=3600),
         ]
         report = self._loop("report", lambda now: self.report(), REPORT_EVERY)
+        self._all = [*self.loops, report]
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=loop.run, args=[self._stop], name=loop.name, daemon=True)
-            for loop in [*self.loops, report]
+            threading.Thread(target=self._run, args=[loop], name=loop.name, daemon=True) for loop in self._all
         ]
+        alarm = Alarm(ring.wake)
+        self._threads.append(threading.Thread(target=alarm.run, args=[self._stop], name="alarm", daemon=True))
 
     def _loop(self, name: str, step: Step, every: float) -> Loop:
         return Loop(name, step, every, self._outages)
+
+    def _run(self, loop: Loop) -> None:
+        if loop.name in RINGING:
+            self._caught_up.wait(CATCH_UP_SECONDS)
+        loop.run(self._stop)
+
+    def _materialise(self, now: datetime) -> None:
+        try:
+            self._materialiser.step(now)
+        finally:
+            self._caught_up.set()
 
     def start(self) -> None:
         """Start a thread for each loop."""
@@ -62,6 +81,9 @@ class Scheduler:
     def stop(self) -> None:
         """Stop all loops; each finishes the step that it is in, if that takes less than 10 s."""
         self._stop.set()
+        self._caught_up.set()
+        for loop in self._all:
+            loop.wake()
         deadline = time.monotonic() + PATIENCE
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -60,22 +60,23 @@ def pending_rings(list_names: list[str]) -> list[int]:
     return pipeline.execute()
 
 
-def ring_what_is_owed(now: datetime) -> int:
+def ring_what_is_owed(now: datetime) -> int | None:
     """Ring for due runs that no pending ring stands for; return the number of rings.
 
-    Two schedulers that do this at once may ring twice: an agent drops what it has no use for.
+    One at a time, so that two schedulers do not both ring for the same run: None, if another is at it.
     """
-    wanted = demands(now)
-    rings = 0
-    for demand, pending in zip(wanted, pending_rings([d.list_name for d in wanted]), strict=True):
-        for _ in range(demand.runs - pending):
-            doorbell.ring(demand.queue_id)
-            rings += 1
-    return rings
+    with alone("sweep") as mine:
+        if not mine:
+            return None
+        wanted = demands(now)
+        pending = pending_rings([each.list_name for each in wanted])
+        owed = [max(0, each.runs - there) for each, there in zip(wanted, pending, strict=True)]
+        for demand, rings in zip(wanted, owed, strict=True):
+            if rings:
+                doorbell.ring_times(demand.queue_id, rings)
+        return sum(owed)
 
 
 def sweep(now: datetime) -> None:
     """One step of the loop."""
-    with alone("sweep") as mine:
-        if mine:
-            ring_what_is_owed(now)
+    ring_what_is_owed(now)

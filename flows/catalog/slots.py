@@ -5,9 +5,10 @@ Cron times are read on the clock of a time zone. When that clock is changed:
 - A fixed time (`30 2 * * *`) happens exactly once a day: in a gap at its end, in a repeated hour
   the first time.
 - A cron whose minute or hour field starts with `*` follows the real passing of time: it leaves out
-  what the clock skips and happens again in a repeated hour.
+  what the clock skips and happens again in a repeated hour. So does an rrule by the hour or minute.
 
-Intervals are added in UTC to an anchor, so a change of the clocks does not touch them.
+An rrule by the day or longer names fixed times. Intervals of whole days keep their time on the clock of
+the time zone, too; all others are added in UTC to the anchor, so a change of the clocks does not touch them.
 """
 
 from collections import deque
@@ -15,13 +16,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from flows.catalog.clocks import ScheduleError, clock_start, every_passing, once_each, zone_named
+from flows.catalog.rrules import parse
 from flows.models import Schedule
 
 SHORTEST_INTERVAL = timedelta(seconds=1)
+DAY = timedelta(days=1)
+LONGEST_WAIT = timedelta(days=50 * 366)
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 NICKNAMES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -32,28 +37,32 @@ NICKNAMES = {
     "@annually": "0 0 1 1 *",
 }
 
-# No time zone repeats more than this when its clock goes back.
-LONGEST_FOLD = timedelta(hours=3)
-MINUTE = timedelta(minutes=1)
-
-
-class ScheduleError(ValueError):
-    """A schedule that cannot be read. The text says what is wrong and shows one that is right."""
-
 
 @dataclass(frozen=True, slots=True)
 class SlotRule:
-    """What a schedule says about time: either `cron` (with `timezone`) or `interval` (from `anchor`)."""
+    """What a schedule says about time: `cron`, `rrule` or `interval` (from `anchor`), with `timezone`.
+
+    `day_or` as in cron: a day counts if its number or its weekday is named; False: only if both are.
+    """
 
     cron: str = ""
     interval: timedelta | None = None
     anchor: datetime = datetime(2020, 1, 1, tzinfo=UTC)
     timezone: str = "UTC"
+    rrule: str = ""
+    day_or: bool = True
 
 
 def rule_of(schedule: Schedule) -> SlotRule:
     """The rule in a schedule's row."""
-    return SlotRule(schedule.cron, schedule.interval, schedule.anchor_date, schedule.timezone)
+    return SlotRule(
+        schedule.cron,
+        schedule.interval,
+        schedule.anchor_date,
+        schedule.timezone,
+        schedule.rrule,
+        schedule.day_or,
+    )
 
 
 def slots(
@@ -64,7 +73,10 @@ def slots(
     At most `count` of them and none later than `until`; with neither it goes on for as long as
     the rule does. Raises ScheduleError when the rule cannot be read.
     """
-    found = _interval_slots(rule, after) if rule.interval is not None else _cron_slots(rule, after)
+    if rule.interval is not None:
+        found = _interval_slots(rule, after)
+    else:
+        found = _rrule_slots(rule, after) if rule.rrule else _cron_slots(rule, after)
     if until is not None:
         found = takewhile(lambda slot: slot <= until, found)
     return islice(found, count)
@@ -81,16 +93,38 @@ def latest_slot(rule: SlotRule, after: datetime, until: datetime) -> datetime | 
     return None
 
 
-def validate_cron(text: str) -> None:
+def validate(rule: SlotRule) -> None:
+    """Raise ScheduleError unless the rule can be read and happens."""
+    zone = zone_named(rule.timezone)
+    if sum([bool(rule.cron), bool(rule.rrule), rule.interval is not None]) != 1:
+        raise ScheduleError("A schedule is either cron, interval or rrule.")
+    if rule.interval is not None:
+        validate_interval(rule.interval)
+        validate_anchor(rule.anchor)
+    elif rule.rrule:
+        parse(rule.rrule, zone).check()
+    else:
+        validate_cron(rule.cron, rule.day_or)
+
+
+def validate_anchor(anchor: datetime) -> None:
+    """Raise ScheduleError for an anchor that is centuries away."""
+    if not FIRST_YEAR <= anchor.year <= LAST_YEAR:
+        raise ScheduleError(
+            f"An anchor in the year {anchor.year} is out of reach: use one from {FIRST_YEAR} to {LAST_YEAR}."
+        )
+
+
+def validate_cron(text: str, day_or: bool = True) -> None:
     """Raise ScheduleError unless `text` is a cron of five fields or an @name that ever happens."""
     _five_fields(text)
-    if next(_calendar(text, datetime(2020, 1, 1)), None) is None:
+    if next(_cron_times(SlotRule(cron=text, day_or=day_or), datetime(2020, 1, 1)), None) is None:
         raise ScheduleError(f"Cron '{text}' never happens. Example: '0 6 * * 1-5' (weekdays at 06:00).")
 
 
 def validate_timezone(name: str) -> None:
     """Raise ScheduleError unless `name` is a time zone of the IANA database."""
-    _zone(name)
+    zone_named(name)
 
 
 def validate_interval(interval: timedelta) -> None:
@@ -103,62 +137,58 @@ def validate_interval(interval: timedelta) -> None:
 def _interval_slots(rule: SlotRule, after: datetime) -> Iterator[datetime]:
     assert rule.interval is not None
     validate_interval(rule.interval)
-    anchor = rule.anchor.astimezone(UTC)
-    slot = anchor + ((after - anchor) // rule.interval + 1) * rule.interval
+    zone = zone_named(rule.timezone)
+    if rule.interval % DAY or zone.key == "UTC":
+        yield from _steps(rule.anchor.astimezone(UTC), rule.interval, after)
+        return
+    anchor = rule.anchor.astimezone(zone).replace(tzinfo=None)
+    on_the_clock = _steps(anchor, rule.interval, clock_start(after.astimezone(UTC), zone))
+    yield from (slot for slot in once_each(on_the_clock, zone) if slot > after)
+
+
+def _steps(anchor: datetime, interval: timedelta, after: datetime) -> Iterator[datetime]:
+    step = anchor + ((after - anchor) // interval + 1) * interval
     while True:
-        yield slot
-        slot += rule.interval
+        yield step
+        step += interval
+
+
+def _rrule_slots(rule: SlotRule, after: datetime) -> Iterator[datetime]:
+    zone = zone_named(rule.timezone)
+    repeating = parse(rule.rrule, zone)
+    on_the_clock = repeating.clock_times(clock_start(after.astimezone(UTC), zone))
+    instants = every_passing if repeating.follows_time else once_each
+    return (slot for slot in instants(on_the_clock, zone) if slot > after)
 
 
 def _cron_slots(rule: SlotRule, after: datetime) -> Iterator[datetime]:
-    zone = _zone(rule.timezone)
+    zone = zone_named(rule.timezone)
     minute, hour, *_ = _five_fields(rule.cron)
     follows_time = minute.startswith("*") or hour.startswith("*")
-    on_the_clock = _calendar(rule.cron, _clock_start(after.astimezone(UTC), zone))
-    instants = _every_passing(on_the_clock, zone) if follows_time else _once_each(on_the_clock, zone)
-    return (slot for slot in instants if slot > after)
+    on_the_clock = _cron_times(rule, clock_start(after.astimezone(UTC), zone))
+    instants = every_passing if follows_time else once_each
+    return (slot for slot in instants(on_the_clock, zone) if slot > after)
 
 
-def _clock_start(after: datetime, zone: ZoneInfo) -> datetime:
-    """Where to begin on the clock: early enough for the times that it repeats after `after`."""
-    before, later = ((after + offset).astimezone(zone) for offset in (-LONGEST_FOLD, LONGEST_FOLD))
-    steady = before.utcoffset() == later.utcoffset()
-    return (after.astimezone(zone) if steady else before).replace(tzinfo=None)
+def _cron_times(rule: SlotRule, start: datetime) -> Iterator[datetime]:
+    minute, hour, day, month, weekday = _five_fields(rule.cron)
+    if rule.day_or or "*" in (day, weekday):
+        return _calendar(rule.cron, start)
+    by_day = _calendar(f"{minute} {hour} {day} {month} *", start)
+    by_weekday = _calendar(f"{minute} {hour} * {month} {weekday}", start)
+    return _common(by_day, by_weekday, start + LONGEST_WAIT)
 
 
-def _once_each(clock: Iterator[datetime], zone: ZoneInfo) -> Iterator[datetime]:
-    """Each clock time once: skipped ones at the end of the gap, repeated ones the first time."""
-    last = None
-    for time in clock:
-        while not _exists(time, zone):
-            time += MINUTE
-        instant = _instant(time, zone)
-        if instant != last:  # two times of one gap are one slot
-            yield instant
-        last = instant
-
-
-def _every_passing(clock: Iterator[datetime], zone: ZoneInfo) -> Iterator[datetime]:
-    """Each instant at which the clock shows one of these times: none, one or two for each."""
-    repeats: deque[datetime] = deque()
-    for time in clock:
-        if not _exists(time, zone):
-            continue
-        first, second = _instant(time, zone), _instant(time, zone, fold=1)
-        while repeats and repeats[0] < first:
-            yield repeats.popleft()
-        yield first
-        if second != first:
-            repeats.append(second)
-    yield from repeats
-
-
-def _instant(time: datetime, zone: ZoneInfo, fold: int = 0) -> datetime:
-    return time.replace(tzinfo=zone, fold=fold).astimezone(UTC)
-
-
-def _exists(time: datetime, zone: ZoneInfo) -> bool:
-    return _instant(time, zone).astimezone(zone).replace(tzinfo=None, fold=0) == time
+def _common(one: Iterator[datetime], other: Iterator[datetime], until: datetime) -> Iterator[datetime]:
+    """What both have, which are ascending."""
+    first, second = next(one, None), next(other, None)
+    while first is not None and second is not None and first < until:
+        if first == second:
+            yield first
+        if first <= second:
+            first = next(one, None)
+        else:
+            second = next(other, None)
 
 
 def _calendar(cron: str, start: datetime) -> Iterator[datetime]:
@@ -183,12 +213,3 @@ def _five_fields(cron: str) -> list[str]:
             "Example: '*/15 * * * *' (every 15 minutes)."
         )
     return fields
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ScheduleError(
-            f"'{name}' is not a time zone. Use a name of the IANA database. Example: 'Europe/Berlin'."
-        ) from error

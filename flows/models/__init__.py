@@ -1,4 +1,5 @@
 from flows.models.block import Block
+from flows.models.calendar import Calendar
 from flows.models.deployment import Deployment
 from flows.models.flow import Flow
 from flows.models.schedule import Schedule
@@ -9,6 +10,7 @@ from flows.models.workspace import Membership, Workspace
 __all__ = [
     "Block",
     "Bundle",
+    "Calendar",
     "Deployment",
     "DeploymentVersion",
     "Flow",

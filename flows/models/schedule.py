@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from django.db import models
 from django.db.models import Q
 
+from flows.models.calendar import Calendar
 from flows.models.deployment import Deployment
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
@@ -12,33 +13,85 @@ from flows.sdk.ids import uuid7
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
+class MissedRuns(models.TextChoices):
+    """What becomes of the slots that passed while no scheduler ran."""
+
+    SKIP = "skip", "Skip them"
+    LATEST = "latest", "Run the latest"
+    ALL = "all", "Run all"
+
+
+class CalendarPolicy(models.TextChoices):
+    """What becomes of a slot that the calendar forbids."""
+
+    SKIP = "skip", "Skip it"
+    MOVE = "move", "Move it to the next allowed moment"
+
+
 class Schedule(ScopedModel):
     """A rule that yields slots (instants in UTC). Each slot makes exactly one run.
 
-    Either `cron` is set (five fields or an @name, read in `timezone`) or `interval`
-    (added in UTC from `anchor_date`).
+    One of these is set: `cron` (five fields or an @name), `rrule` (RFC 5545), both read in `timezone`, or
+    `interval` (counted from `anchor_date`; whole days on the clock of `timezone`, the rest in UTC).
     """
 
     workspace_path = "deployment__workspace"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="schedules")
+    slug = models.CharField(
+        "name", max_length=100, blank=True, default="", db_default="", help_text="Unique in its deployment."
+    )
     cron = models.CharField(max_length=200, blank=True, default="")
+    day_or = models.BooleanField(
+        "day or weekday",
+        default=True,
+        db_default=True,
+        help_text="A cron that names day and weekday happens when either fits; off: only when both do.",
+    )
     interval = models.DurationField(null=True, blank=True)
     anchor_date = models.DateTimeField(default=EPOCH)
-    timezone = models.CharField(max_length=64, default="UTC")
+    rrule = models.TextField(max_length=6500, blank=True, default="", db_default="")
+    timezone = models.CharField("time zone", max_length=64, default="UTC")
     parameters = models.JSONField(default=dict, blank=True)
     active = models.BooleanField(default=True)
+    missed_runs = models.CharField(
+        max_length=10, choices=MissedRuns, default=MissedRuns.LATEST, db_default=MissedRuns.LATEST
+    )
+    missed_within_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Only those missed less than this ago. Empty: however long ago."
+    )
+    missed_at_most = models.PositiveSmallIntegerField(
+        default=100, db_default=100, help_text="Of all missed, the newest so many."
+    )
+    calendar = models.ForeignKey(
+        Calendar, on_delete=models.PROTECT, null=True, blank=True, related_name="schedules"
+    )
+    calendar_policy = models.CharField(
+        max_length=10, choices=CalendarPolicy, default=CalendarPolicy.SKIP, db_default=CalendarPolicy.SKIP
+    )
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                name="schedule_is_cron_or_interval",
-                condition=Q(cron="", interval__isnull=False) | (~Q(cron="") & Q(interval__isnull=True)),
-            )
+                name="schedule_has_one_rule",
+                condition=Q(cron="", rrule="", interval__isnull=False)
+                | (~Q(cron="") & Q(rrule="", interval__isnull=True))
+                | (~Q(rrule="") & Q(cron="", interval__isnull=True)),
+            ),
+            models.UniqueConstraint(
+                fields=["deployment", "slug"], name="schedule_slug_once", condition=~Q(slug="")
+            ),
         ]
 
+    @property
+    def rule_text(self) -> str:
+        """The rule and its zone in one line."""
+        if self.interval is not None:
+            return f"every {self.interval}"
+        return f"{self.cron or ' '.join(self.rrule.split())} {self.timezone}"
+
     def __str__(self) -> str:
-        return f"{self.cron} {self.timezone}" if self.cron else f"every {self.interval}"
+        return f"{self.slug}: {self.rule_text}" if self.slug else self.rule_text

@@ -37,9 +37,9 @@ class EntrypointType(str, Enum):
 class DeploymentOptions(TypedDict, total=False):
     """What a deployment may be given besides its name and its work pool.
 
-    interval: seconds or a timedelta between runs; cron: such as "0 6 * * *", read in `timezone` (UTC);
-    each may be a list. schedule, schedules: made with `Cron` or `Interval`. Without any of these, the
-    schedules that the deployment has stay.
+    interval: seconds or a timedelta between runs; cron: such as "0 6 * * *", and rrule: such as
+    "FREQ=WEEKLY;BYDAY=MO", read in `timezone` (UTC); each may be a list. schedule, schedules: made with
+    `Cron`, `Interval` or `RRule`. Without any of these, the schedules that the deployment has stay.
     parameters: defaults of its runs. tags: of its runs, beside the flow's own.
     description, version: default: the flow's. paused: whether schedules and agents leave it alone.
     work_queue_name: where its runs wait for agents, in the work pool; default: "default".
@@ -53,6 +53,7 @@ class DeploymentOptions(TypedDict, total=False):
 
     interval: float | timedelta | list[float | timedelta] | None
     cron: str | list[str] | None
+    rrule: str | list[str] | None
     timezone: str | None
     schedule: "Schedule | None"
     schedules: "list[Schedule] | None"
@@ -72,7 +73,7 @@ class DeploymentOptions(TypedDict, total=False):
     ignore_warnings: bool
 
 
-RULES = ("interval", "cron", "timezone", "schedule", "schedules")
+RULES = ("interval", "cron", "rrule", "timezone", "schedule", "schedules")
 _WITHOUT_EFFECT = ("build", "push", "ignore_warnings")
 _REFUSED = {
     "triggers": "make an automation for it instead, which starts runs of the deployment",

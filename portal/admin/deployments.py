@@ -16,14 +16,15 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from flows.catalog.versions import note_version
-from flows.models import Deployment, Membership, Schedule
+from flows.models import Deployment, Membership
 from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
 from portal.admin.agents import lamp
 from portal.admin.filters import ScopedRelatedFilter
-from portal.admin.forms import DeploymentForm, ScheduleForm
+from portal.admin.forms import DeploymentForm
 from portal.admin.looks import when
-from portal.admin.scoped import ScopedAdmin, ScopedInline
+from portal.admin.schedules import shown
+from portal.admin.scoped import ScopedAdmin
 from portal.admin.strips import bars, recent_runs
 from portal.pages.run_form import run_deployment
 from runs.models import FlowRun
@@ -33,15 +34,6 @@ from runs.session import DjangoSession
 from runs.transition import transition
 
 RUNS_SHOWN = 12
-
-
-class ScheduleInline(ScopedInline):
-    """When the deployment is due."""
-
-    model = Schedule
-    form = ScheduleForm
-    fields = ("cron", "interval", "timezone", "parameters", "active")
-    addable = deletable = True
 
 
 class DeploymentList(ChangeList):
@@ -66,7 +58,6 @@ class DeploymentAdmin(ScopedAdmin):
     search_fields = ("name", "flow__name")
     ordering = ("flow__name", "name")
     empty_text = "No deployments yet. Make one: python manage.py deploy flow.py:my_flow --name prod"
-    inlines = (ScheduleInline,)
     fields = ("work_queue", "paused", "hand_back", "description", "parameters", "tags")
     deletable = True
 
@@ -153,6 +144,8 @@ def _about(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     return {
         "may_run": may_run,
         "quarantined": is_in_quarantine(deployment),
+        "may_schedule": has_role(actor_of(request), Membership.Role.EDITOR, deployment.workspace_id),
         "runs": runs.order_by("-created")[:RUNS_SHOWN],
         "strip": bars(recent_runs([deployment.pk], count=40)[deployment.pk]),
+        **shown(deployment),
     }

@@ -5,9 +5,8 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from flows.catalog.deployments import ScheduleSpec
-from flows.catalog.parameters import storage_errors, validate
-from flows.models import Deployment, Schedule
+from flows.catalog.parameters import validate
+from flows.models import Deployment
 from portal.admin.generic import AnyForm
 
 
@@ -20,7 +19,7 @@ class DeploymentForm(AnyForm):
         help_texts = {
             "parameters": "JSON. Defaults of its runs; those left out are the flow's own.",
             "tags": "Separated by commas.",
-            "paused": "Its runs wait until it is resumed; schedules go on.",
+            "paused": "Its runs wait, and its schedules make none, until it is resumed.",
         }
         widgets = {
             "description": forms.Textarea(attrs={"rows": 2}),
@@ -46,39 +45,3 @@ class DeploymentForm(AnyForm):
         if wrong:
             raise ValidationError([f"{each.field}: {each.message}" for each in wrong])
         return given
-
-
-class ScheduleForm(AnyForm):
-    """A cron or an interval."""
-
-    class Meta:
-        model = Schedule
-        fields = ("cron", "interval", "timezone", "parameters", "active")
-        help_texts = {"cron": "0 6 * * 1-5", "interval": "hh:mm:ss"}
-        widgets = {
-            "cron": forms.TextInput(attrs={"size": 18, "placeholder": "0 6 * * 1-5"}),
-            "interval": forms.TextInput(attrs={"size": 10, "placeholder": "00:05:00"}),
-            "timezone": forms.TextInput(attrs={"size": 16}),
-            "parameters": forms.TextInput(attrs={"size": 24, "class": "code"}),
-        }
-
-    def clean(self) -> dict[str, Any]:
-        given = super().clean() or {}
-        parameters = given.get("parameters", {})
-        if not isinstance(parameters, dict):
-            raise ValidationError({"parameters": "Write an object, for example {}."})
-        if not self.errors:
-            self._check(given, parameters)
-        return given
-
-    def _check(self, given: dict[str, Any], parameters: dict[str, Any]) -> None:
-        spec = ScheduleSpec(
-            cron=given.get("cron") or "", interval=given.get("interval"), timezone=given["timezone"]
-        )
-        try:
-            spec.check()
-        except ValidationError as error:
-            raise ValidationError(error.message_dict["schedules"]) from error
-        wrong = storage_errors("parameters", parameters)
-        if wrong:
-            raise ValidationError({"parameters": [each.message for each in wrong]})

@@ -6,16 +6,18 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Model
 
 from agents.models import Agent, ServiceStatus, WorkPool
-from flows.models import Block, Deployment, Flow, Variable, Workspace
+from flows.models import Block, Calendar, Deployment, Flow, Schedule, Variable, Workspace
 from portal.access.models import ApiToken
 from portal.admin.agents import AgentAdmin, ServiceStatusAdmin
 from portal.admin.api_tokens import ApiTokenAdmin
 from portal.admin.blocks import BlockAdmin
+from portal.admin.calendars import CalendarAdmin
 from portal.admin.deployments import DeploymentAdmin
 from portal.admin.flow_runs import FlowRunAdmin
 from portal.admin.flows import FlowAdmin
 from portal.admin.limits import ConcurrencyLimitAdmin
 from portal.admin.retention import RetentionPolicyAdmin
+from portal.admin.schedules import ScheduleAdmin
 from portal.admin.users import UserAdmin
 from portal.admin.variables import VariableAdmin
 from portal.admin.work_pools import WorkPoolAdmin
@@ -38,6 +40,8 @@ def register_all() -> None:
     for model, admin in (
         (FlowRun, FlowRunAdmin),
         (Deployment, DeploymentAdmin),
+        (Schedule, ScheduleAdmin),
+        (Calendar, CalendarAdmin),
         (Flow, FlowAdmin),
         (ConcurrencyLimit, ConcurrencyLimitAdmin),
         (WorkPool, WorkPoolAdmin),

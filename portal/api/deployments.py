@@ -1,6 +1,5 @@
 """Deployments: define them, find them by name, run them."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -20,15 +19,16 @@ from agents.registry import BadQueueNameError, resolve
 from flows.catalog.deployments import deploy
 from flows.catalog.parameters import FieldError, storage_errors, validate
 from flows.catalog.versions import NoSuchVersionError, roll_back
-from flows.models import Deployment, DeploymentVersion, Flow, Membership, Schedule, Workspace
+from flows.models import Deployment, DeploymentVersion, Flow, Membership, Workspace
 from portal.access.actors import actor_of, created_by, has_role, home_workspace
+from portal.api.deployment_schedules import DeploymentSchedules, schedules_of
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TagsField, TextField
 from portal.api.filters import TagsFilter, TextInFilter, UUIDInFilter
 from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
 from portal.api.flow_runs import flow_run_as_json
-from portal.api.resource import Resource, Row, Rows, read
-from portal.api.schedules import ScheduleInput, schedule_as_json, spec_from
+from portal.api.resource import Row, Rows, read
+from portal.api.schedules import ScheduleInput, spec_from
 from runs.create import NewRun, insert_runs
 from runs.models import FlowRun, TaskRun
 from runs.quarantine import lift_quarantine
@@ -118,13 +118,14 @@ class RollbackInput(serializers.Serializer[Any]):
     number = serializers.IntegerField(min_value=1, max_value=1_000_000_000)
 
 
-class Deployments(Resource):
+class Deployments(DeploymentSchedules):
     """`/api/deployments`"""
 
     model = Deployment
     columns = COLUMNS
     filterset_class = DeploymentFilter
     roles: ClassVar[Mapping[str, Membership.Role]] = {
+        **DeploymentSchedules.roles,
         "create": Membership.Role.EDITOR,
         "create_flow_run": Membership.Role.OPERATOR,
         "rollback": Membership.Role.EDITOR,
@@ -132,7 +133,7 @@ class Deployments(Resource):
     }
 
     def shape(self, rows: Rows) -> Rows:
-        schedules = _schedules_of([row["id"] for row in rows])
+        schedules = schedules_of([row["id"] for row in rows])
         return [
             {RENAMED.get(name, name): value for name, value in row.items()}
             | {"schedules": schedules[row["id"]]}
@@ -274,10 +275,3 @@ def _parent_of(request: Request, body: Row) -> UUID | None:
 
 def _flow_run(**lookup: Any) -> Row:
     return flow_run_as_json(FlowRun.objects.values(*FLOW_RUN_COLUMNS).get(**lookup))
-
-
-def _schedules_of(deployment_ids: list[UUID]) -> Mapping[UUID, list[Row]]:
-    found: dict[UUID, list[Row]] = defaultdict(list)
-    for schedule in Schedule.objects.filter(deployment_id__in=deployment_ids).order_by("id"):
-        found[schedule.deployment_id].append(schedule_as_json(schedule))
-    return found

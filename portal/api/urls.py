@@ -13,6 +13,7 @@ from portal.api.artifacts import Artifacts
 from portal.api.background_tasks import BackgroundTasks
 from portal.api.blocks import Blocks
 from portal.api.bundles import Bundles
+from portal.api.calendars import Calendars
 from portal.api.concurrency_limits import ConcurrencyLimits
 from portal.api.deployments import Deployments
 from portal.api.events import Events
@@ -42,6 +43,7 @@ router.register("artifacts", Artifacts, basename="api-artifact")
 router.register("background_tasks", BackgroundTasks, basename="api-background-task")
 router.register("blocks", Blocks, basename="api-block")
 router.register("bundles", Bundles, basename="api-bundle")
+router.register("calendars", Calendars, basename="api-calendar")
 router.register("concurrency_limits", ConcurrencyLimits, basename="api-concurrency-limit")
 router.register("deployments", Deployments, basename="api-deployment")
 router.register("events", Events, basename="api-event")

@@ -1,6 +1,8 @@
 """The demo that `manage.py up` deploys: a flow over real data, on a schedule."""
 
-from flows.catalog.deployments import ScheduleSpec, deploy
+from flows.catalog.deployments import deploy
+from flows.catalog.schedules import ScheduleSpec
+from flows.catalog.slots import SlotRule
 from flows.models import Deployment, Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE
 
@@ -19,7 +21,7 @@ def deploy_demo() -> Deployment:
         entrypoint=ENTRYPOINT,
         work_queue_id=resolve("default").id,
         parameter_openapi_schema=weather_report.parameters.schema(),
-        schedules=[ScheduleSpec(cron="*/15 * * * *")],
+        schedules=[ScheduleSpec(SlotRule(cron="*/15 * * * *"))],
         tags=["demo"],
         description=(weather_report.description or ""),
     )

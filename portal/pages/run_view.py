@@ -24,6 +24,7 @@ from runs.pausing import Pause
 
 KINDS = {
     "flow_run": "runs_flowrun", "flow": "flows_flow", "deployment": "flows_deployment",
+    "schedule": "flows_schedule", "calendar": "flows_calendar",
     "work_queue": "agents_workqueue", "work_pool": "agents_workpool", "agent": "agents_agent",
 }  # fmt: skip
 MOST_STATES = 50

@@ -11,6 +11,8 @@ BENCHMARKS = (
     "import_time",
     "stack_start",
     "start_latency",
+    "scheduled_latency",
+    "schedule_burst",
     "task_throughput",
     "task_overhead",
     "runners",

@@ -35,7 +35,13 @@ class Command(BaseCommand):
         when = parser.add_mutually_exclusive_group()
         when.add_argument("--cron", help="run by the clock, for example '0 6 * * *'")
         when.add_argument("--interval", type=float, metavar="SECONDS", help="run every so many seconds")
-        parser.add_argument("--timezone", help="the time zone of --cron, for example Europe/Berlin (UTC)")
+        when.add_argument("--rrule", help="run by a recurrence rule, for example 'FREQ=WEEKLY;BYDAY=MO'")
+        parser.add_argument("--timezone", help="of --cron and --rrule, such as Europe/Berlin (default: UTC)")
+        parser.add_argument("--calendar", metavar="NAME", help="leave out what this calendar forbids")
+        parser.add_argument(
+            "--missed", choices=["skip", "latest", "all"],
+            help="which runs to make up for when no scheduler ran (latest)",
+        )  # fmt: skip
         parser.add_argument(
             "--param", "-p", action="append", type=parameter, metavar="NAME=VALUE",
             help="a default parameter, as JSON or text; may be given several times",
@@ -94,7 +100,8 @@ class Command(BaseCommand):
         self.stdout.write(f"Deployed {name} on queue {made['work_pool_name']}/{made['work_queue_name']}.")
         for schedule in made["schedules"]:
             rule = schedule["schedule"]
-            when = f"cron {rule['cron']}" if "cron" in rule else f"every {rule['interval']:g} s"
+            kind = next(kind for kind in ("cron", "rrule", "interval") if kind in rule)
+            when = f"every {rule[kind]:g} s" if kind == "interval" else f"{kind} {rule[kind]}"
             off = "" if schedule["active"] else " (switched off)"
             self.stdout.write(f"Schedule: {when}, {rule['timezone']}{off}.")
         self.stdout.write(f"Run it:   python manage.py runflow {name} --watch")
@@ -137,10 +144,14 @@ def _located(entrypoint: str) -> tuple[str, str]:
 
 
 def _schedules(options: dict[str, Any]) -> list[dict[str, Any]]:
-    rule = {name: options[name] for name in ("cron", "interval", "timezone") if options[name] is not None}
-    if "timezone" in rule and "cron" not in rule:
-        raise CommandError("--timezone says how to read --cron, which is missing.")
-    return [{"schedule": rule}] if rule else []
+    names = ("cron", "interval", "rrule", "timezone")
+    rule = {name: options[name] for name in names if options[name] is not None}
+    if "timezone" in rule and not {"cron", "rrule"} & rule.keys():
+        raise CommandError("--timezone says how to read --cron or --rrule, which are missing.")
+    if not rule and (options["calendar"] or options["missed"]):
+        raise CommandError("--calendar and --missed go with --cron, --interval or --rrule.")
+    schedule = {"schedule": rule, "calendar": options["calendar"], "missed_runs": options["missed"]}
+    return [{name: value for name, value in schedule.items() if value is not None}] if rule else []
 
 
 def _queue(name: str, workspace: str) -> tuple[str, str, str]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from zlib import crc32
 
+import psycopg
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
@@ -13,6 +15,7 @@ from agents.services.ringer import Ringer
 from agents.services.sweeper import ring_what_is_owed, sweep
 from flows.models import Deployment
 from runs.models import FlowRun
+from runs.session import conninfo_of_django
 from tests.agents.services.builders import fresh_queue, make_agent
 from tests.factories import lease, make_deployment, make_run
 
@@ -101,7 +104,7 @@ def test_many_queues_cost_one_query(django_assert_num_queries: DjangoAssertNumQu
         doorbell.ring(queue.id)
 
     now = database_time()
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(3 + 1):  # lock and savepoint; the demand of all queues
         ring_what_is_owed(now)
 
 
@@ -127,3 +130,35 @@ def test_the_ringer_rings_once_when_a_run_becomes_due(deployment: Deployment, qu
     ringer.step(due + timedelta(milliseconds=1))
 
     assert (before, at_the_moment, rings(queue)) == (0, 1, 1)
+
+
+def test_while_another_scheduler_rings_the_ringer_looks_again_in_a_moment(
+    deployment: Deployment, queue: WorkQueue
+) -> None:
+    now = database_time()
+    make_agent(queue)
+    make_run(deployment, scheduled_time=now + timedelta(seconds=1))
+    ringer, due = Ringer(), now + timedelta(seconds=2)
+    ringer.step(now)
+
+    with psycopg.connect(**conninfo_of_django()) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s::bigint)", [crc32(b"portal.services.sweep")])
+        again = ringer.step(due)
+    unrung = rings(queue)
+    ringer.step(due)
+
+    assert again is not None and due < again < due + timedelta(milliseconds=50)
+    assert (unrung, rings(queue)) == (0, 1)
+
+
+def test_a_clock_that_is_put_back_delays_no_ring(deployment: Deployment, queue: WorkQueue) -> None:
+    now = database_time()
+    ringer = Ringer()
+    ringer.step(now + timedelta(hours=1))
+    due = now + timedelta(seconds=5)
+    make_agent(queue)
+    make_run(deployment, scheduled_time=due)
+
+    assert ringer.step(now) == due
+    ringer.step(due)
+    assert rings(queue) == 1

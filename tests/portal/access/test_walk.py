@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from flows.models import Block, Bundle, Deployment, Variable
+from flows.models import Block, Bundle, Calendar, Deployment, Variable
 from runs.models import Artifact, ConcurrencyLimit, FlowRun, RetentionPolicy, TaskRun
 from tests.portal.fixtures import Caller
 
@@ -153,6 +153,7 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
         "concurrency_limits": limit.id, "bundles": bundle.sha256,
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
         "background_tasks": background.id,
+        "calendars": Calendar.objects.create(workspace=run.workspace, name="bank").id,
     }  # fmt: skip
 
 
@@ -178,6 +179,7 @@ def test_what_is_asked_for_by_name_or_run_is_not_there(
         "concurrency_limits",
         "bundles",
         "run_stats",
+        "calendars",
     ],
 )
 def test_lists_are_empty_for_another_workspace(

@@ -8,7 +8,6 @@ from django.test import Client
 
 from agents.models import WorkPool
 from flows.models import Deployment, Membership, Workspace
-from flows.models.schedule import Schedule
 from portal.access.models import ApiToken
 from portal.access.tokens import create_token
 from runs.models import FlowRun
@@ -60,19 +59,16 @@ def test_viewers_look_and_change_nothing(member: Member, deployment: Deployment)
     assert FlowRun.objects.count() == 0
 
 
-def test_editors_pause_and_schedule(member: Member, deployment: Deployment) -> None:
+def test_editors_pause(member: Member, deployment: Deployment) -> None:
     editor = member("editor")
     data = {
         "work_queue": deployment.work_queue_id, "parameters": "{}", "tags": "a,b", "paused": "on",
-        "schedules-TOTAL_FORMS": 1, "schedules-INITIAL_FORMS": 0, "schedules-0-cron": "0 6 * * *",
-        "schedules-0-timezone": "Europe/Berlin", "schedules-0-parameters": "{}", "schedules-0-active": "on",
     }  # fmt: skip
 
     assert editor.post(page_of(deployment), data).status_code == 302
 
     deployment.refresh_from_db()
     assert (deployment.paused, deployment.tags) == (True, ["a", "b"])
-    assert [str(each) for each in Schedule.objects.all()] == ["0 6 * * * Europe/Berlin"]
 
 
 def test_an_edit_makes_a_version_as_deploying_does(superuser: Client, deployment: Deployment) -> None:
@@ -92,10 +88,6 @@ def test_an_edit_makes_a_version_as_deploying_does(superuser: Client, deployment
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"schedules-0-cron": "61 * * * *"}, "cannot be read"),
-        ({"schedules-0-cron": "0 6 * * *", "schedules-0-interval": "00:05:00"}, "either cron or interval"),
-        ({"schedules-0-cron": "0 6 * * *", "schedules-0-timezone": "Mars/Base"}, "is not a time zone"),
-        ({"schedules-0-interval": "00:00:00"}, "too short"),
         ({"parameters": '{"year": 3000}'}, "year: 3000 is greater than the maximum of 2100"),
         ({"parameters": '{"yaer": 1962}'}, "there is no such parameter"),
         ({"parameters": "[]", "tags": "x"}, "Write an object"),
@@ -106,26 +98,18 @@ def test_what_the_api_would_refuse_is_refused(
 ) -> None:
     data = {
         "work_queue": deployment.work_queue_id, "parameters": "{}", "tags": "",
-        "schedules-TOTAL_FORMS": 1, "schedules-INITIAL_FORMS": 0,
-        "schedules-0-timezone": "UTC", "schedules-0-parameters": "{}", "schedules-0-active": "on",
     }  # fmt: skip
 
     answer = superuser.post(page_of(deployment), {**data, **wrong})
 
     assert text in answer.content.decode()
-    assert Schedule.objects.count() == 0
 
 
 def test_a_queue_of_another_workspace_cannot_be_chosen(
     superuser: Client, deployment: Deployment, elsewhere: Workspace
 ) -> None:
     other = make_queue(workspace=elsewhere)
-    data = {
-        "work_queue": other.id,
-        "parameters": "{}",
-        "schedules-TOTAL_FORMS": 0,
-        "schedules-INITIAL_FORMS": 0,
-    }
+    data = {"work_queue": other.id, "parameters": "{}"}
 
     assert "Select a valid choice" in superuser.post(page_of(deployment), data).content.decode()
 

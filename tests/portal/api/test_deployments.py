@@ -68,7 +68,7 @@ def test_schedules_come_back_as_they_went_in(editor: Caller) -> None:
     )
 
     cron, interval = made.json()["schedules"]
-    assert cron["schedule"] == {"cron": "0 6 * * *", "timezone": "Europe/Berlin"}
+    assert cron["schedule"] == {"cron": "0 6 * * *", "day_or": True, "timezone": "Europe/Berlin"}
     assert cron["active"] is False
     assert interval["schedule"]["interval"] == 90.5
     assert interval["parameters"] == {"year": 2000}
@@ -102,7 +102,12 @@ def test_equal_schedules_keep_their_ids_and_their_switch(editor: Caller) -> None
         ({"schedules": [{"schedule": {"interval": 0}}]}, "schedules.0.schedule.interval"),
         ({"schedules": [{"schedule": {"interval": 1e300}}]}, "schedules.0.schedule.interval"),
         ({"schedules": [{"schedule": {}}]}, "schedules"),
-        ({"schedules": [{"schedule": {"rrule": "FREQ=DAILY"}}]}, "schedules.0.schedule"),
+        ({"schedules": [{"schedule": {"rrule": "FREQ=SECONDLY"}}]}, "schedules"),
+        ({"schedules": [{"schedule": {"cron": "@daily", "rrule": "FREQ=DAILY"}}]}, "schedules"),
+        ({"schedules": [{"schedule": {"interval": 60, "anchor_date": "0001-01-01"}}]}, "schedules"),
+        ({"schedules": [{"schedule": {"cron": "@daily"}, "calendar": "nowhere"}]}, "schedules"),
+        ({"schedules": [{"schedule": {"cron": "@daily"}, "missed_runs": "some"}]}, "schedules.0.missed_runs"),
+        ({"schedules": [{"schedule": {"cron": "@daily"}, "slug": "a"}] * 2}, "schedules"),
         ({"work_queue_name": "a/b"}, "work_queue_name"),
         ({"work_pool_name": "nowhere"}, "work_queue_name"),
         ({"tags": "a"}, "tags"),
