@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from django.db import models
+from django.db.models import Q
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,24 +13,37 @@ class Actor:
     """Somebody who asks: a user, limited to one workspace if they came with a token.
 
     `workspace_id` None means every workspace in which the user is a member
-    (a superuser: every workspace).
+    (a superuser: every workspace). `run_id` is set if the process of a flow run asks, for itself: of
+    runs it sees that one, its subflows and those that it started.
     """
 
     user_id: Any
     is_superuser: bool = False
     workspace_id: UUID | None = None
     name: str = ""
+    run_id: UUID | None = None
 
     def as_json(self) -> dict[str, str]:
         """How it is kept with what it did."""
-        return {"type": "USER", "id": str(self.user_id), "display_value": self.name}
+        kind = "USER" if self.run_id is None else "FLOW_RUN"
+        return {"type": kind, "id": str(self.run_id or self.user_id), "display_value": self.name}
 
 
 class ScopedQuerySet(models.QuerySet[Any]):
-    """Adds `for_actor`. The model says how to reach its workspace by `workspace_path`."""
+    """Adds `for_actor`. The model says how to reach its workspace by `workspace_path`, and its flow run by
+    `run_path`, if it belongs to one."""
 
     def for_actor(self, actor: Actor) -> Self:
-        """Only the rows of the workspaces that `actor` may see; none for an anonymous one."""
+        """Only the rows that `actor` may see: of its workspaces, of its runs; none for an anonymous one."""
+        found = self._of_workspaces(actor)
+        path: str | None = self.model.run_path
+        if actor.run_id is None or path is None:
+            return found
+        mine, subflow = Q(**{f"{path}id": actor.run_id}), Q(**{f"{path}root_run_id": actor.run_id})
+        started = Q(**{f"{path}created_by__type": "FLOW_RUN", f"{path}created_by__id": str(actor.run_id)})
+        return found.filter(mine | subflow | started)
+
+    def _of_workspaces(self, actor: Actor) -> Self:
         if actor.workspace_id is not None:
             return self._within("id", actor.workspace_id)
         if actor.is_superuser:
@@ -42,9 +56,9 @@ class ScopedQuerySet(models.QuerySet[Any]):
         return self._within("id__in", mine)
 
     def _within(self, lookup: str, value: Any) -> Self:
-        condition = models.Q()
+        condition = Q()
         for path in self.model.workspace_paths or (self.model.workspace_path,):
-            condition |= models.Q(**{f"{path}__{lookup}" if path else lookup: value})
+            condition |= Q(**{f"{path}__{lookup}" if path else lookup: value})
         return self.filter(condition)
 
 
@@ -56,6 +70,7 @@ class ScopedModel(models.Model):
 
     workspace_path: ClassVar[str] = "workspace"
     workspace_paths: ClassVar[tuple[str, ...]] = ()
+    run_path: ClassVar[str | None] = None  # ends in "__", or is empty for flow runs themselves
 
     objects = ScopedManager()
 

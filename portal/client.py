@@ -4,11 +4,9 @@ import getpass
 import io
 import json
 import os
-from collections.abc import Mapping
-from contextlib import closing
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from django.conf import settings
@@ -18,10 +16,8 @@ from django.urls import resolve
 
 from flows.models import Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE
-from flows.sdk.client import PortalApiError
+from flows.sdk.client import ApiClient, NoAnswer, PortalApiError
 from portal.access.models import ApiToken
-
-TIMEOUT = 30.0  # seconds
 
 
 class PortalError(PortalApiError):
@@ -55,38 +51,26 @@ class RemotePortal:
     """The API of a server elsewhere."""
 
     def __init__(self, address: str, key: str) -> None:
-        self._base = address.rstrip("/")
-        self._address = urlsplit(self._base)
-        if self._address.scheme not in {"http", "https"} or not self._address.hostname:
-            raise PortalError(422, f"PORTAL_API_URL must be http://HOST:PORT/api, not '{address}'.")
-        self._path = self._address.path
-        self._key = key
-        self.url = self._base.removesuffix("/api")
+        try:
+            self._client = ApiClient(address, key)
+        except ValueError as error:
+            raise PortalError(422, str(error)) from error
+        self.url = self._client.url.removesuffix("/api")
 
     def get(self, path: str, **query: Any) -> Any:
-        return self._send("GET", f"{path}?{urlencode(query)}" if query else path, None)
+        return self._answer(lambda: self._client.get(path, **query))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._send("POST", path, json.dumps(body).encode())
+        return self._answer(lambda: self._client.post(path, json.dumps(body).encode()))
 
-    def _send(self, method: str, path: str, body: bytes | None) -> Any:
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        with closing(self._connection()) as connection:
-            try:
-                connection.request(method, f"{self._path}/{path}", body, headers)
-                response = connection.getresponse()
-                content = response.read()
-                if response.status < 400:
-                    return json.loads(content)
-            except (OSError, HTTPException, ValueError) as error:
-                text = f"{self._base} does not answer as Portal does: {error}. Check PORTAL_API_URL."
-                raise PortalError(503, text) from error
-        raise PortalError(response.status, _detail_of(response.status, content))
-
-    def _connection(self) -> HTTPConnection:
-        secure = self._address.scheme == "https"
-        kind = HTTPSConnection if secure else HTTPConnection
-        return kind(self._address.hostname or "", self._address.port, timeout=TIMEOUT)
+    def _answer(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except NoAnswer as error:
+            text = f"{self._client.url} does not answer as Portal does: {error}. Check PORTAL_API_URL."
+            raise PortalError(503, text) from error
+        except PortalApiError as error:
+            raise PortalError(error.status, str(error)) from error
 
 
 class CommandLine:

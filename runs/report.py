@@ -12,6 +12,7 @@ from flows.sdk.recorder import Aborted, NewFlowRun, Verdict
 from flows.sdk.states import State, StateType
 from runs.batch import Batch, record_batch
 from runs.create import NewRun, insert_runs_in
+from runs.results import unlock_result
 from runs.session import Transaction
 from runs.subflow import create_subflow_run
 from runs.transition import transition_in
@@ -51,13 +52,15 @@ class ForeignPart(ValueError):
 class Report:
     """What happened since the last report. `begin` is a subflow, `proposal` a state of a flow run.
 
-    `lease_seconds` renews the run's lease; None if somebody else keeps it.
+    `lease_seconds` renews the run's lease; None if somebody else keeps it. `unlock` is the lock of a
+    result (hash of its key, holder) to let go of.
     """
 
     batch: Batch = field(default_factory=Batch)
     begin: NewFlowRun | None = None
     proposal: tuple[UUID, State] | None = None
     lease_seconds: float | None = None
+    unlock: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ def accept_report(tx: Transaction, run_id: UUID, attempt: int, report: Report) -
         record_batch(tx, run_id, attempt, report.batch)
     if report.begin:
         create_subflow_run(tx, run_id, report.begin)
+    if report.unlock:
+        unlock_result(tx, run_id, *report.unlock)
     return Answer(_propose(tx, attempt, report), rows[0][0] == StateType.CANCELLING.value)
 
 

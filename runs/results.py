@@ -3,12 +3,12 @@
 What is put waits with the task states of the recorder, and becomes durable with them.
 """
 
+import hmac
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from django.conf import settings
 from flows.sdk import storage
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted
+from flows.sdk.results import key_hash
 from flows.sdk.signing import Signer
 from runs.models import Result
 from runs.session import Transaction
@@ -28,11 +29,12 @@ MOST_BYTES_QUEUED = 16 * 1024 * 1024
 
 WORKSPACE = "SELECT workspace_id FROM runs_flowrun WHERE id = %s"
 
-KEYS_OF_RUN = "SELECT digest FROM runs_result WHERE flow_run_id = %s"
+DIGESTS_OF_RUN = "SELECT digest FROM runs_result WHERE flow_run_id = %s"
 
 GET = """
 SELECT data, url FROM runs_result
-WHERE workspace_id = %s AND digest = %s AND (expires IS NULL OR expires > now())
+WHERE workspace_id = %s AND digest = %s AND flow_run_id IS NOT DISTINCT FROM %s
+  AND (expires IS NULL OR expires > now())
 """
 
 PUT = """
@@ -106,7 +108,7 @@ class DatabaseResults:
         self._queued: dict[str, NewResult] = {}
         self._queued_bytes = 0
         self._changing = threading.Lock()
-        self._keys_of_run: set[str] | None = None
+        self._digests_of_run: set[str] | None = None
         self._workspace_id: UUID | None = None
         self._signer: Signer | None = None
         self.locks = DatabaseLocks(writer)
@@ -114,34 +116,26 @@ class DatabaseResults:
     @property
     def signer(self) -> Signer:
         if self._signer is None:
-            self._signer = Signer(settings.PORTAL_RESULT_KEYS, str(self._workspace()))
+            self._signer = signer_of(self._workspace())
         return self._signer
 
     def get(self, key: str, of_run: bool) -> bytes | None:
-        digest = digest_of(key)
+        run_id = self._writer.run_id if of_run else None
+        digest = digest_of(key_hash(key), run_id)
         if queued := self._queued.get(digest):
             return queued.data or storage.read(queued.url)
         if of_run and digest not in self._known():
             return None
-        rows = self._writer.transact(lambda tx: tx.execute(GET, [self._workspace(tx), digest]))
-        if not rows:
-            return None
-        data, url = rows[0]
-        return bytes(data) or storage.read(url)
+        return self._writer.transact(lambda tx: find_result(tx, self._workspace(tx), key_hash(key), run_id))
 
     def put(self, key: str, signed: bytes, expires: datetime | None, of_run: bool) -> None:
-        digest, url = digest_of(key), ""
-        if len(signed) > MOST_BYTES_IN_A_ROW:
-            url = storage.address(f"{settings.PORTAL_RESULT_STORAGE}/{self._workspace()}", digest)
-            storage.write(url, signed)
-            signed = b""
         run_id = self._writer.run_id if of_run else None
-        new = NewResult(digest, _shown(key), signed, url, expires, run_id)
+        new = new_result(key, key_hash(key), signed, expires, run_id, self._workspace)
         if of_run:
-            self._known().add(digest)
+            self._known().add(new.digest)
         with self._changing:
-            self._queued[digest] = new
-            self._queued_bytes += len(signed)
+            self._queued[new.digest] = new
+            self._queued_bytes += len(new.data)
             is_much = self._queued_bytes > MOST_BYTES_QUEUED
         self._writer.result(new)
         if is_much:
@@ -157,12 +151,12 @@ class DatabaseResults:
 
     def _known(self) -> set[str]:
         """Keys of this run alone: a run in its first try is spared a question for each call."""
-        if self._keys_of_run is None:
-            rows = self._writer.transact(lambda tx: tx.execute(KEYS_OF_RUN, [self._writer.run_id]))
+        if self._digests_of_run is None:
+            found = self._writer.transact(lambda tx: digests_of_run(tx, self._writer.run_id))
             with self._changing:
-                if self._keys_of_run is None:  # else another thread was faster, and has added to it since
-                    self._keys_of_run = {row[0] for row in rows}
-        return self._keys_of_run
+                if self._digests_of_run is None:  # else another thread was faster, and has added to it since
+                    self._digests_of_run = set(found)
+        return self._digests_of_run
 
     def _workspace(self, tx: Transaction | None = None) -> UUID:
         if self._workspace_id is None:
@@ -186,13 +180,61 @@ class DatabaseLocks:
     ) -> bool:
         """Take the lock if it is free; return whether it is held now."""
         run = self._writer.run_id, self._writer.attempt
-        return bool(
-            self._writer.transact(lambda tx: tx.execute(LOCK, [uuid7(), digest_of(key), holder, *run]))
-        )
+        return self._writer.transact(lambda tx: lock_result(tx, *run, key_hash(key), holder))
 
     def release_lock(self, key: str, holder: str) -> None:
         """Let go in the transaction that makes the result durable: who takes the lock next finds it."""
-        self._writer.flush_with(lambda tx: tx.execute(UNLOCK, [self._writer.run_id, digest_of(key), holder]))
+        run_id = self._writer.run_id
+        self._writer.flush_with(lambda tx: unlock_result(tx, run_id, key_hash(key), holder))
+
+
+def new_result(
+    key: str,
+    hash: str,
+    signed: bytes,
+    expires: datetime | None,
+    run_id: UUID | None,
+    workspace_id: Callable[[], UUID],
+) -> NewResult:
+    """A result for its row. The bytes of a large one go to their file at once. Raises OSError.
+
+    `hash` is the `key_hash` of the key; `run_id` is given for a key that means something to that run alone.
+    """
+    digest, url = digest_of(hash, run_id), ""
+    if len(signed) > MOST_BYTES_IN_A_ROW:
+        url = storage.address(f"{settings.PORTAL_RESULT_STORAGE}/{workspace_id()}", digest)
+        storage.write(url, signed)
+        signed = b""
+    return NewResult(digest, _shown(key), signed, url, expires, run_id)
+
+
+def find_result(tx: Transaction, workspace_id: UUID, hash: str, run_id: UUID | None) -> bytes | None:
+    """What was put last, unless it has expired; arguments as in `new_result`. Raises OSError."""
+    rows = tx.execute(GET, [workspace_id, digest_of(hash, run_id), run_id])
+    if not rows:
+        return None
+    data, url = rows[0]
+    return bytes(data) or storage.read(url)
+
+
+def digests_of_run(tx: Transaction, run_id: UUID) -> list[str]:
+    """The digests of what the run keeps for itself alone."""
+    return [row[0] for row in tx.execute(DIGESTS_OF_RUN, [run_id])]
+
+
+def lock_result(tx: Transaction, run_id: UUID, attempt: int, hash: str, holder: str) -> bool:
+    """Lock a key for an attempt that owns its run; whether it is held now."""
+    return bool(tx.execute(LOCK, [uuid7(), digest_of(hash), holder, run_id, attempt]))
+
+
+def unlock_result(tx: Transaction, run_id: UUID, hash: str, holder: str) -> None:
+    """Let a key go, if `holder` has it."""
+    tx.execute(UNLOCK, [run_id, digest_of(hash), holder])
+
+
+def signer_of(workspace_id: UUID) -> Signer:
+    """Signs and verifies the results of a workspace."""
+    return Signer(settings.PORTAL_RESULT_KEYS, str(workspace_id))
 
 
 def insert_results(tx: Transaction, workspace_id: UUID, results: Sequence[NewResult]) -> None:
@@ -215,9 +257,12 @@ def remove_expired_results(now: datetime) -> int:
     return removed
 
 
-def digest_of(key: str) -> str:
-    """What stands for a key in the database: keys may be of any length, with any characters."""
-    return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+def digest_of(hash: str, run_id: UUID | None = None) -> str:
+    """What stands for a key in the database: keys may be of any length, with any characters.
+
+    No key of a run, whoever chose it, has the digest of another run's, or of a shared one.
+    """
+    return hmac.digest(run_id.bytes if run_id else b"shared", hash.encode(), "sha256").hex()
 
 
 def _shown(key: str) -> str:

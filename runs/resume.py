@@ -45,10 +45,11 @@ def resume_in(
     return verdict
 
 
-def suspended_by(actor: Actor, timeout: timedelta | None) -> State:
-    """A state for a run that `actor` suspends; after `timeout` it fails (None: never)."""
+def suspended_by(actor: Actor, timeout: timedelta | None, key: str | None = None) -> State:
+    """A state for a run that `actor` suspends; after `timeout` it fails (None: never). A run passes a pause
+    with the same key once (None: a key of its own)."""
     until = None if timeout is None else (datetime.now(UTC) + timeout).isoformat()
-    details = {"pause_key": str(uuid4()), "pause_timeout": until, "suspended_by": actor.as_json()}
+    details = {"pause_key": key or str(uuid4()), "pause_timeout": until, "suspended_by": actor.as_json()}
     return Suspended(message=f"Suspended by {actor.name}.", details=details)
 
 

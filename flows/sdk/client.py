@@ -46,6 +46,12 @@ class ApiClient:
         """As `get`; `body` is JSON."""
         return self._request("POST", path, body)
 
+    def patch(self, path: str, body: bytes) -> Any:
+        return self._request("PATCH", path, body)
+
+    def delete(self, path: str) -> None:
+        self._request("DELETE", path, None)
+
     def close(self) -> None:
         """Drop the connection; the next request opens a new one."""
         with self._lock:
@@ -96,7 +102,7 @@ class ApiClient:
         detail = answer.get("detail", "") if isinstance(answer, dict) else ""
         if status in AWAY:
             raise NoAnswer(detail or f"HTTP status {status}")
-        if status < 400 and answer is not None:
+        if status == 204 or (status < 400 and answer is not None):
             return answer
         raise PortalApiError(status, self._refusal(status, detail))
 

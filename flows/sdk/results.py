@@ -183,6 +183,13 @@ class ResultStore:
         return self.serializer if name == self.serializer.type else serializer_of(name)
 
 
+def key_hash(key: str) -> str:
+    """The SHA-256 of a cache key in hexadecimal."""
+    from hashlib import sha256
+
+    return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 _has_warned = Event()
 
 

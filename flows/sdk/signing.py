@@ -6,6 +6,7 @@ every later run. Agents open only what was signed with a key of theirs; the serv
 
 import os
 from collections.abc import Sequence
+from typing import Self
 
 _SIZE = 32  # bytes of a SHA-256
 
@@ -20,7 +21,14 @@ class Signer:
     def __init__(self, secrets: Sequence[str], context: str = "") -> None:
         if not secrets:
             raise ValueError("Results are signed, so there must be at least one key.")
-        self._keys = [_derived(secret.encode(), context.encode()) for secret in secrets]
+        self.keys = [_derived(secret.encode(), context.encode()) for secret in secrets]
+
+    @classmethod
+    def of_keys(cls, keys: Sequence[bytes]) -> Self:
+        """With keys that were derived elsewhere, by a process that knows the secrets."""
+        signer = cls.__new__(cls)
+        signer.keys = list(keys)
+        return signer
 
     @classmethod
     def of_environment(cls) -> "Signer":
@@ -29,14 +37,14 @@ class Signer:
 
     def sign(self, key: str, content: bytes) -> bytes:
         """`content` behind its signature, which holds for the result of this cache key only."""
-        return _mac(self._keys[0], key, content) + content
+        return _mac(self.keys[0], key, content) + content
 
     def verified(self, key: str, signed: bytes) -> bytes | None:
         """The content of what `sign` made; None if it was altered or signed by somebody else."""
         from hmac import compare_digest
 
         mac, content = signed[:_SIZE], signed[_SIZE:]
-        if any(compare_digest(mac, _mac(secret, key, content)) for secret in self._keys):
+        if any(compare_digest(mac, _mac(secret, key, content)) for secret in self.keys):
             return content
         return None
 

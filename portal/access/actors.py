@@ -12,6 +12,7 @@ from flows.models import Membership, Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE
 from flows.scoping import Actor
 from portal.access.models import ApiToken
+from portal.access.run_tokens import RunToken
 
 Role = Membership.Role
 ASCENDING = [Role.VIEWER, Role.OPERATOR, Role.EDITOR, Role.ADMIN]
@@ -19,11 +20,14 @@ ASCENDING = [Role.VIEWER, Role.OPERATOR, Role.EDITOR, Role.ADMIN]
 
 def actor_of(request: Request | HttpRequest) -> Actor:
     """Who asks: a token limits its user to one workspace, a login does not."""
-    return actor_of_user(request.user, workspace_of_token(request))
+    token = getattr(request, "auth", None)
+    run_id = token.run_id if isinstance(token, RunToken) else None
+    return actor_of_user(request.user, workspace_of_token(request), run_id)
 
 
-def actor_of_user(user: Any, workspace_id: UUID | None = None) -> Actor:
-    """`user`, limited to `workspace_id` if one is given; nobody, for None or an anonymous user."""
+def actor_of_user(user: Any, workspace_id: UUID | None = None, run_id: UUID | None = None) -> Actor:
+    """`user`, limited to `workspace_id` if one is given, or the process of a run; nobody, for None or an
+    anonymous user."""
     if user is None or not user.is_authenticated:
         return Actor(user_id=None)
     return Actor(
@@ -31,6 +35,7 @@ def actor_of_user(user: Any, workspace_id: UUID | None = None) -> Actor:
         is_superuser=user.is_superuser,
         workspace_id=workspace_id,
         name=user.get_username(),
+        run_id=run_id,
     )
 
 
@@ -42,7 +47,7 @@ def created_by(request: Request) -> dict[str, Any]:
 def workspace_of_token(request: Request | HttpRequest) -> UUID | None:
     """The workspace that the request's token selects; None for a login."""
     token = getattr(request, "auth", None)
-    return token.workspace_id if isinstance(token, ApiToken) else None
+    return token.workspace_id if isinstance(token, ApiToken | RunToken) else None
 
 
 def has_role(actor: Actor, role: Membership.Role, workspace_id: UUID) -> bool:
@@ -51,10 +56,18 @@ def has_role(actor: Actor, role: Membership.Role, workspace_id: UUID) -> bool:
         return False
     if actor.is_superuser:
         return True
+    if actor.run_id is not None:  # runs code that an editor deployed
+        return actor.workspace_id == workspace_id and role != Role.ADMIN
     enough = ASCENDING[ASCENDING.index(role) :]
     return Membership.objects.filter(
         user_id=actor.user_id, workspace_id=workspace_id, role__in=enough
     ).exists()
+
+
+def need_role(actor: Actor, role: Membership.Role, workspace_id: UUID) -> None:
+    """Raises PermissionDenied if `actor` may not do there what `role` may do."""
+    if not has_role(actor, role, workspace_id):
+        raise PermissionDenied(f"You need the role '{role.value}' in this workspace to do this.")
 
 
 def workspaces_with_role(actor: Actor, role: Membership.Role) -> QuerySet[Workspace, UUID]:

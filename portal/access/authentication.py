@@ -8,7 +8,9 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from portal.access import run_tokens
 from portal.access.models import ApiToken
+from portal.access.run_tokens import RunProcess, RunToken
 from portal.access.tokens import find_token
 
 NOT_VALID = (
@@ -24,17 +26,27 @@ class TokenAuthentication(BaseAuthentication):
     header are left to the session.
     """
 
-    def authenticate(self, request: Request) -> tuple[Any, ApiToken] | None:
+    def authenticate(self, request: Request) -> tuple[Any, ApiToken | RunToken] | None:
         header = get_authorization_header(request)
         if not header:
             return None
-        token = find_token(text_of(header))
+        text = text_of(header)
+        if text.startswith(run_tokens.MARK):
+            return _process_of_run(text)
+        token = find_token(text)
         if token is None:
             raise AuthenticationFailed(NOT_VALID)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="portal"'
+
+
+def _process_of_run(text: str) -> tuple[RunProcess, RunToken]:
+    token = run_tokens.read_run_token(text)
+    if token is None:
+        raise AuthenticationFailed("This run's token is not valid: it has expired, or was changed.")
+    return RunProcess(token), token
 
 
 def text_of(header: bytes) -> str:

@@ -1,45 +1,72 @@
-"""Tokens of runs: a process that executes one run may report on that run, and do nothing else.
+"""Tokens of runs: a process that executes one run may do what that run needs, and nothing else.
 
-They are signed, not stored: the agent that starts an isolated process makes one in memory. They open only
-the views that name `RunTokenAuthentication`; everywhere else they are unknown texts. What a token
+They are signed, not stored: the agent that starts an isolated process makes one in memory. What a token
 says is checked against the run's row: it ends with the attempt it was made for.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.core import signing
-from rest_framework.authentication import get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.request import Request
+from django.db.models import Q
+from django.db.models.functions import Now
 
-from portal.access.authentication import TokenAuthentication, text_of
-from portal.access.permissions import RolePermission
+from runs.models import FlowRun
 
 MARK = "portal_run_"
 SALT = "portal.run"
 LIFETIME = timedelta(days=7)
+AFTERMATH = timedelta(minutes=1)  # after its end a run's hooks still report, and read what they need
+
+# All that a run's token opens: actions by the base name of their routes. What belongs to runs is limited to
+# the token's own (`ScopedQuerySet.for_actor`), all else to the run's workspace.
+OPENED: Mapping[str, frozenset[str]] = {
+    "api-flow-run": frozenset(
+        {
+            "report", "retrieve", "resume", "suspend",
+            "put_input", "get_input", "filter_inputs", "delete_input",
+            "result", "result_digests", "lock_result",
+        }
+    ),
+    "api-result": frozenset({"retrieve", "signing_keys"}),
+    "api-variable": frozenset({"by_name", "create", "change_by_name", "destroy_by_name"}),
+    "api-block": frozenset({"by_name", "create", "destroy_by_name"}),
+    "api-concurrency-limit": frozenset({"acquire", "renew", "release"}),
+    "api-event": frozenset({"create"}),
+    "api-deployment": frozenset({"retrieve", "by_name", "create_flow_run"}),
+    "api-bundle": frozenset({"retrieve"}),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class RunToken:
-    """What a run's token says."""
+    """What a run's token says, and what its run's row does. `is_live`: the attempt still owns the run."""
 
     run_id: UUID
     attempt: int
+    workspace_id: UUID | None = None
+    run_name: str = ""
+    is_live: bool = False
+
+    def opens(self, view: Any) -> bool:
+        return view.action in OPENED.get(getattr(view, "basename", ""), frozenset())
 
 
 class RunProcess:
-    """The `user` of a request that came with a run's token: nobody who has a name or a role."""
+    """The `user` of a request that came with a run's token: nobody who has a role."""
 
-    pk = None
     is_authenticated = is_active = True
     is_superuser = False
 
+    def __init__(self, token: RunToken) -> None:
+        self.pk = f"run-{token.run_id}"
+        self._name = f"flow run {token.run_name}"
+
     def get_username(self) -> str:
-        return "the run's process"
+        return self._name
 
 
 def make_run_token(run_id: UUID, attempt: int, lifetime: timedelta = LIFETIME) -> str:
@@ -56,24 +83,13 @@ def read_run_token(text: str) -> RunToken | None:
         return None
     if expires < datetime.now(UTC).timestamp():
         return None
-    return RunToken(UUID(run_id), attempt)
+    return _beside_its_run(UUID(run_id), attempt)
 
 
-class RunTokenAuthentication(TokenAuthentication):
-    """`Authorization: Bearer <a run's token>`; any other token is an ordinary one."""
-
-    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        header = get_authorization_header(request)
-        if not header or not text_of(header).startswith(MARK):
-            return super().authenticate(request)
-        token = read_run_token(text_of(header))
-        if token is None:
-            raise AuthenticationFailed("This run's token is not valid: it has expired, or was changed.")
-        return RunProcess(), token
-
-
-class RunPermission(RolePermission):
-    """Lets a run's own process in, beside those whose role allows it. The view checks which run."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return isinstance(request.auth, RunToken) or super().has_permission(request, view)
+def _beside_its_run(run_id: UUID, attempt: int) -> RunToken:
+    owns = Q(lease_expires__isnull=False) | Q(end_time__gt=Now() - AFTERMATH)
+    mine = FlowRun.objects.filter(id=run_id, attempt=attempt).filter(owns)
+    found = mine.values_list("workspace_id", "name").first()
+    if found is None:
+        return RunToken(run_id, attempt)
+    return RunToken(run_id, attempt, *found, is_live=True)

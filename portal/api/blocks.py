@@ -1,17 +1,19 @@
-"""Blocks: what there is, and how to replace it. What is in them leaves the server only for a run."""
+"""Blocks: what there is, and how to replace it. What is in them is for runs, and for those who may deploy."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import django_filters
 from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from flows.catalog.vault import seal
+from flows.catalog.vault import UnreadableError, seal, unseal
 from flows.models import Block, Membership
 from flows.models.block import BLOCK_NAME_RULE
-from portal.access.actors import actor_of, home_workspace
+from portal.access.actors import actor_of, home_workspace, need_role
 from portal.api.errors import Conflict
 from portal.api.fields import ObjectField
 from portal.api.filters import TextInFilter
@@ -43,6 +45,7 @@ class Blocks(Resource):
     roles: ClassVar[Mapping[str, Membership.Role]] = {
         "create": Membership.Role.EDITOR,
         "destroy": Membership.Role.EDITOR,
+        "destroy_by_name": Membership.Role.EDITOR,
     }
 
     def create(self, request: Request) -> Response:
@@ -62,3 +65,30 @@ class Blocks(Resource):
     def destroy(self, request: Request, pk: str) -> Response:
         self.get_object().delete()
         return Response(status=204)
+
+    @action(detail=False, url_path="type/(?P<type>[^/]+)/name/(?P<name>[^/]+)")
+    def by_name(self, request: Request, type: str, name: str) -> Response:
+        """One block with its document, secrets in the clear. Needs the role editor, whose flows read it, too."""
+        block = self._named(type, name)
+        need_role(actor_of(request), Membership.Role.EDITOR, block.workspace_id)
+        try:
+            document = unseal(block.workspace_id, block.sealed)
+        except UnreadableError as error:
+            raise Conflict(detail=f"Block {block}: {error}") from error
+        answer = Response({**self.as_json(block.pk), "document": document})
+        answer["Cache-Control"] = "no-store"
+        return answer
+
+    @by_name.mapping.delete
+    def destroy_by_name(self, request: Request, type: str, name: str) -> Response:
+        block = self._named(type, name)
+        self.check_object_permissions(request, block)
+        block.delete()
+        return Response(status=204)
+
+    def _named(self, type: str, name: str) -> Block:
+        given = {"type": type.replace("\0", ""), "name": name.replace("\0", "")}
+        found: Block | None = self.get_queryset().filter(**given).first()
+        if found is None:
+            raise NotFound(f"There is no block {type}/{name}, or you may not see it.")
+        return found

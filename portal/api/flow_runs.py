@@ -21,6 +21,7 @@ from portal.api.fields import ObjectField, TextField, state_of
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
 from portal.api.reports import Reported
 from portal.api.resource import Row, Rows, read
+from portal.api.results import RunResultActions
 from portal.api.run_inputs import RunInputActions
 from runs.cancel import cancel
 from runs.models import FlowRun, FlowRunState
@@ -104,9 +105,10 @@ class SuspendInput(serializers.Serializer[Any]):
     """The body of suspend: `timeout` is in seconds; without one the run waits for ever."""
 
     timeout = serializers.FloatField(required=False, allow_null=True, min_value=0, max_value=10 * 365 * 86400)
+    pause_key = TextField(max_length=300)
 
 
-class FlowRuns(RunInputActions, Reported):
+class FlowRuns(RunInputActions, RunResultActions, Reported):
     """`/api/flow_runs`"""
 
     model = FlowRun
@@ -123,6 +125,7 @@ class FlowRuns(RunInputActions, Reported):
         "put_input": Membership.Role.OPERATOR,
         "delete_input": Membership.Role.OPERATOR,
         "filter_inputs": Membership.Role.VIEWER,
+        "lock_result": Membership.Role.EDITOR,
     }
 
     def shape(self, rows: Rows) -> Rows:
@@ -160,8 +163,9 @@ class FlowRuns(RunInputActions, Reported):
     def suspend(self, request: Request, pk: str) -> Response:
         """Take a running run from its process until somebody resumes it; it then begins anew."""
         run: FlowRun = self.get_object()
-        timeout = read(SuspendInput, request).get("timeout")
-        state = suspended_by(actor_of(request), None if timeout is None else timedelta(seconds=timeout))
+        body = read(SuspendInput, request)
+        timeout = timedelta(seconds=body["timeout"]) if "timeout" in body else None
+        state = suspended_by(actor_of(request), timeout, body.get("pause_key"))
         return Response(verdict_as_json(transition(DjangoSession(), run.id, state)))
 
     @action(detail=True, methods=["post"])

@@ -1,11 +1,11 @@
 """Runs of scripts and of isolated processes: they create their run, and report what happens in it."""
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 import pydantic
 from django.db import IntegrityError
-from pydantic import TypeAdapter
+from pydantic import AwareDatetime, Base64Bytes, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -20,8 +20,8 @@ from flows.sdk.names import random_name
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun, TaskRunEvent
 from flows.sdk.states import Pending, State
 from flows.sdk.wire import verdict_as_json
-from portal.access.actors import actor_of, created_by, home_workspace
-from portal.access.run_tokens import RunPermission, RunToken, RunTokenAuthentication
+from portal.access.actors import actor_of, created_by, home_workspace, need_role
+from portal.access.run_tokens import RunToken
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TagsField
 from portal.api.parsers import ReportParser
@@ -30,8 +30,10 @@ from runs.batch import Batch
 from runs.create import NewRun
 from runs.models import FlowRun
 from runs.report import ForeignPart, Report, accept_report, create_owned_run, is_time
+from runs.results import NewResult, new_result
 from runs.session import DjangoSession
 
+HASH = "^[0-9a-f]{64}$"
 TIMES = ("scheduled_time", "forked_time", "loaded_time")  # of a state's details
 
 
@@ -63,6 +65,25 @@ class Proposal:
 
 
 @dataclass
+class SentResult:
+    """A result to keep: `hash` is the `key_hash` of the key, `data` the signed bytes in base64."""
+
+    key: str
+    hash: Annotated[str, Field(pattern=HASH)]
+    data: Base64Bytes
+    of_run: bool
+    expires: AwareDatetime | None = None
+
+
+@dataclass
+class SentLock:
+    """The lock of a result, and who holds it."""
+
+    hash: Annotated[str, Field(pattern=HASH)]
+    holder: str
+
+
+@dataclass
 class ReportInput:
     """The body of a report: see `flows.sdk.wire`."""
 
@@ -73,12 +94,24 @@ class ReportInput:
     artifacts: list[NewArtifact] | None = None
     begin: NewFlowRun | None = None
     proposal: Proposal | None = None
+    results: list[SentResult] | None = None
+    unlock: SentLock | None = None
 
-    def as_report(self) -> Report:
+    def as_report(self, run_id: UUID, workspace_id: UUID | None) -> Report:
         lines = [(each.id, each.line) for each in self.logs or ()]
-        batch = Batch(self.events or [], lines, self.artifacts or [])
+        results = [_new_result(each, run_id, workspace_id) for each in self.results or ()]
+        batch = Batch(self.events or [], lines, self.artifacts or [], results)
         proposal = (self.proposal.run_id, self.proposal.state) if self.proposal else None
-        return Report(batch, self.begin, proposal, self.lease_seconds)
+        unlock = (self.unlock.hash, self.unlock.holder) if self.unlock else None
+        return Report(batch, self.begin, proposal, self.lease_seconds, unlock)
+
+
+def _new_result(sent: SentResult, run_id: UUID, workspace_id: UUID | None) -> NewResult:
+    """Raises Aborted without a workspace: the run is gone, or its token has ended."""
+    if workspace_id is None:
+        raise Aborted(f"flow run {run_id} is owned by nobody here")
+    of_run = run_id if sent.of_run else None
+    return new_result(sent.key, sent.hash, sent.data, sent.expires, of_run, lambda: workspace_id)
 
 
 REPORT = TypeAdapter(ReportInput)
@@ -108,27 +141,25 @@ class Reported(Resource):
             raise Conflict(detail=f"There is another flow run {new.id}.")
         return Response(self.as_json(new.id), status=201 if made else 200)
 
-    @action(
-        detail=True,
-        methods=["post"],
-        authentication_classes=[RunTokenAuthentication],
-        permission_classes=[RunPermission],
-        parser_classes=[ReportParser],
-    )
+    @action(detail=True, methods=["post"], parser_classes=[ReportParser])
     def report(self, request: Request, pk: str) -> Response:
-        """Task states, logs, artifacts, a subflow, a state: all or nothing, safe to repeat.
+        """Task states, logs, artifacts, results, a subflow, a state: all or nothing, safe to repeat.
 
-        409 when the attempt no longer owns the run: its process should stop.
+        409 when the attempt no longer owns the run: its process should stop. Results need the role editor:
+        agents open what is found there.
         """
         token = request.auth if isinstance(request.auth, RunToken) else None
-        run_id = UUID(pk) if token else self.get_object().id
+        run_id, workspace_id = (UUID(pk), token.workspace_id) if token else self._reported_run()
         if token and token.run_id != run_id:
             raise NotFound
         body = _read_report(cast(bytes, request.data))
+        if body.results and workspace_id:
+            need_role(actor_of(request), Membership.Role.EDITOR, workspace_id)
         try:
+            report = body.as_report(run_id, workspace_id)
             with DjangoSession().transaction() as tx:
                 attempt = token.attempt if token else body.attempt
-                answer = accept_report(tx, run_id, attempt, body.as_report())
+                answer = accept_report(tx, run_id, attempt, report)
         except Aborted as aborted:
             raise Conflict(detail=str(aborted)) from aborted
         except ForeignPart as error:
@@ -137,6 +168,10 @@ class Reported(Resource):
             raise InvalidInput(detail="The report speaks of a run that does not exist.") from error
         verdict = verdict_as_json(answer.verdict) if answer.verdict else None
         return Response({"verdict": verdict, "cancelling": answer.cancelling})
+
+    def _reported_run(self) -> tuple[UUID, UUID]:
+        run = self.get_object()
+        return run.id, run.workspace_id
 
 
 def _read_report(body: bytes) -> ReportInput:

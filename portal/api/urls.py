@@ -20,6 +20,7 @@ from portal.api.events import Events
 from portal.api.flow_runs import FlowRuns
 from portal.api.flows import Flows
 from portal.api.logs import Logs
+from portal.api.results import Results
 from portal.api.retention_policies import RetentionPolicies
 from portal.api.run_stats import RunStatistics
 from portal.api.task_runs import TaskRuns
@@ -52,6 +53,7 @@ router.register("flows", Flows, basename="api-flow")
 router.register("logs", Logs, basename="api-log")
 router.register("retention_policies", RetentionPolicies, basename="api-retention-policy")
 router.register("run_stats", RunStatistics, basename="api-run-stats")
+router.register("results", Results, basename="api-result")
 router.register("task_runs", TaskRuns, basename="api-task-run")
 router.register("variables", Variables, basename="api-variable")
 router.register("work_queues", WorkQueues, basename="api-work-queue")

@@ -34,6 +34,8 @@ class FlowRun(ScopedModel):
     with every visible change, so that a page that missed a live message notices the gap.
     """
 
+    run_path = ""
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="flow_runs")
     flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="flow_runs")

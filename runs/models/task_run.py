@@ -17,6 +17,7 @@ class TaskRun(ScopedModel):
     """
 
     workspace_paths = ("flow_run__workspace", "workspace")
+    run_path = "flow_run__"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     flow_run = models.ForeignKey(

@@ -11,7 +11,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from flows.models import Block, Bundle, Calendar, Deployment, Variable
-from runs.models import Artifact, ConcurrencyLimit, FlowRun, RetentionPolicy, TaskRun
+from runs.models import Artifact, ConcurrencyLimit, FlowRun, Result, RetentionPolicy, TaskRun
+from runs.results import digest_of
 from tests.portal.fixtures import Caller
 
 pytestmark = pytest.mark.django_db
@@ -147,10 +148,11 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
     limit = ConcurrencyLimit.objects.create(workspace=run.workspace, name="database", limit=1)
     policy = RetentionPolicy.objects.create(workspace=run.workspace, keep_days=30)
     bundle = Bundle.objects.create(workspace=run.workspace, sha256="0" * 64, data=b"")
+    Result.objects.create(workspace=run.workspace, digest=digest_of("0" * 64), key="k", data=b"r")
     return {
         "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
         "work_queues": run.work_queue_id, "task_runs": task_run.id, "artifacts": artifact.id,
-        "concurrency_limits": limit.id, "bundles": bundle.sha256,
+        "concurrency_limits": limit.id, "bundles": bundle.sha256, "results": "0" * 64,
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
         "background_tasks": background.id,
         "calendars": Calendar.objects.create(workspace=run.workspace, name="bank").id,
