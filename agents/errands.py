@@ -22,11 +22,12 @@ from agents.claim import Claimed, Lease
 from agents.registry import Identity
 from agents.sessions import QuickSession
 from agents.supervision import OUT_OF_MEMORY_HINT, RENEW_SECONDS, Exit, Supervision
-from flows.sdk import portal
-from flows.sdk.backend import backed_by
+from flows.sdk import backend
+from flows.sdk.backend import Backend, backed_by
 from flows.sdk.batching import persistently
 from flows.sdk.errands import carried_out, failed_at
 from flows.sdk.ids import uuid7
+from flows.sdk.portal import Caller, PortalHere
 from flows.sdk.recorder import FlowRunInfo
 from flows.sdk.signing import Signer
 from flows.sdk.task_worker import CannotLoad, Post, perform, posting
@@ -161,7 +162,7 @@ class HelperRecorder(DatabaseRecorder):
         super().__init__(session, first.flow_run_id, first.attempt, on_abort=horse.leave)
         asking = FlowRunInfo(first.flow_run_id, first.name, "", {}, attempt=first.attempt)
         asked = PsycopgSession(conninfo, application_name=f"portal ask {first.name}"[:63])
-        self._backend = database_backend(asked, first.workspace_id, asking, settings.PORTAL_URL)
+        self._backend = backend_of(first, asking, asked)
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """As `flows.sdk.errands.Line`."""
@@ -172,11 +173,19 @@ class HelperRecorder(DatabaseRecorder):
 def work(stint: Stint, conninfo: dict[str, Any]) -> None:
     """Carry out the first errand, then others like it."""
     first = stint.first
-    portal.use_here(portal.Caller(first.workspace_id, first.name))
+    session = PsycopgSession(conninfo, application_name=f"portal ask {first.name}"[:63])
+    asking = FlowRunInfo(first.flow_run_id or first.id, first.name, "", {}, attempt=first.attempt)
+    backend.use(lambda: backend_of(first, asking, session))
     if first.flow_run_id is None:
         run_background_tasks(stint, conninfo)
     else:
         carry_out_errands(stint, conninfo)
+
+
+def backend_of(claimed: errands.Claimed, asking: FlowRunInfo, session: PsycopgSession) -> Backend:
+    """What the code of an errand asks."""
+    api = PortalHere(Caller(claimed.workspace_id, claimed.name))
+    return database_backend(session, claimed.workspace_id, asking, settings.PORTAL_URL, api)
 
 
 def run_background_tasks(stint: Stint, conninfo: dict[str, Any]) -> None:
@@ -189,7 +198,7 @@ def run_background_tasks(stint: Stint, conninfo: dict[str, Any]) -> None:
     while task is not None:
         stint.now.set(task.id)
         asking = FlowRunInfo(task.id, task.name, "", {})
-        with backed_by(database_backend(session, task.workspace_id, asking, settings.PORTAL_URL)):
+        with backed_by(backend_of(task, asking, session)):
             _run_background_task(task, signer, post)
         stint.now.set(None)
         if time.monotonic() > ends_at:

@@ -23,10 +23,11 @@ from agents import usage
 from agents.claim import Claimed
 from agents.errand_desk import DatabaseErrands
 from agents.guard import MARK, die_with_parent, mark_of
-from flows.sdk import portal
-from flows.sdk.backend import Backend, backed_by
+from flows.sdk import backend
+from flows.sdk.backend import Backend
 from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
 from flows.sdk.entrypoints import EntrypointError, load_flow
+from flows.sdk.portal import Caller, PortalHere
 from flows.sdk.recorder import Aborted, LogLine, Verdict
 from flows.sdk.signals import HandedBack
 from flows.sdk.states import Cancelled, Failed, State
@@ -127,12 +128,11 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     keep_run_logs_to_the_run()
     run = claimed.run
     recorder = HorseRecorder(conninfo, claimed)
-    portal.use_here(portal.Caller(claimed.workspace_id, run.name))
+    backend.use(lambda: _backend(claimed, conninfo))
     try:
         flow = load_flow(_entrypoint(claimed), claimed.path)
         recorder.note_loaded()
-        with backed_by(_backend(claimed, conninfo)):
-            run_flow(flow, run.parameters, recorder=recorder, run=run)
+        run_flow(flow, run.parameters, recorder=recorder, run=run)
     except RunReleased:
         pass  # suspended, handed back, or a later retry: another process, another attempt
     except TerminationSignal:  # cancelled while loading
@@ -146,8 +146,9 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
 def _backend(claimed: Claimed, conninfo: dict[str, Any]) -> Backend:
     """Its connection is opened when the flow first asks for something."""
     session = PsycopgSession(conninfo, application_name=f"portal ask {claimed.run.name}"[:63])
-    backend = database_backend(session, claimed.workspace_id, claimed.run, settings.PORTAL_URL)
-    return replace(backend, errands=DatabaseErrands(conninfo, claimed.workspace_id, claimed.run))
+    api = PortalHere(Caller(claimed.workspace_id, claimed.run.name))
+    made = database_backend(session, claimed.workspace_id, claimed.run, settings.PORTAL_URL, api)
+    return replace(made, errands=DatabaseErrands(conninfo, claimed.workspace_id, claimed.run))
 
 
 def _entrypoint(claimed: Claimed) -> str:

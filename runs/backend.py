@@ -10,9 +10,12 @@ from psycopg.types.json import Jsonb
 from flows.catalog.vault import seal, unseal
 from flows.sdk.backend import AlreadyThereError, Backend, SentInput, StoredVariable
 from flows.sdk.ids import uuid7
+from flows.sdk.portal import Portal
 from flows.sdk.recorder import FlowRunInfo, Status, Verdict
+from flows.sdk.results import key_hash
 from flows.sdk.states import State, StateType
 from runs.inputs import list_inputs, put_input, read_input
+from runs.results import find_result, signer_of
 from runs.resume import resume_in
 from runs.session import Session, Transaction, persistently
 from runs.transition import transition_in
@@ -92,6 +95,10 @@ class DatabaseRuns(_OfWorkspace):
     def inputs(self, run_id: UUID, prefix: str, but: Collection[str]) -> list[SentInput]:
         return self._do(lambda tx: list_inputs(tx, run_id, prefix, but) if self._is_here(tx, run_id) else [])
 
+    def result(self, run_id: UUID, key: str) -> bytes | None:
+        signed = self._do(lambda tx: find_result(tx, self._workspace_id, key_hash(key), run_id))
+        return None if signed is None else signer_of(self._workspace_id).verified(key, signed)
+
     def _propose(self, run_id: UUID, propose: Callable[[Transaction], Verdict]) -> Verdict:
         missing = Verdict(Status.ABORT, None, f"there is no flow run {run_id}")
         return self._do(lambda tx: propose(tx) if self._is_here(tx, run_id) else missing)
@@ -138,11 +145,14 @@ class DatabaseBlocks(_OfWorkspace):
         return bool(self._rows(DELETE_BLOCK, [self._workspace_id, type, name]))
 
 
-def database_backend(session: Session, workspace_id: UUID, asking: FlowRunInfo, url: str = "") -> Backend:
+def database_backend(
+    session: Session, workspace_id: UUID, asking: FlowRunInfo, url: str = "", portal: Portal | None = None
+) -> Backend:
     """The backend of a run that executes in this process; `session` is kept for it alone."""
     return Backend(
         DatabaseRuns(session, workspace_id, asking),
         DatabaseVariables(session, workspace_id),
         DatabaseBlocks(session, workspace_id),
         url,
+        portal,
     )

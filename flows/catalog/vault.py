@@ -5,15 +5,15 @@ a change of it, list the old one in SECRET_KEY_FALLBACKS; what is saved anew is 
 """
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import orjson
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.utils.encoding import force_bytes
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 
 class UnreadableError(ValueError):
@@ -27,6 +27,8 @@ def seal(workspace_id: UUID, document: Any) -> bytes:
 
 def unseal(workspace_id: UUID, sealed: bytes) -> Any:
     """What was sealed in this workspace. Raises UnreadableError."""
+    from cryptography.fernet import InvalidToken
+
     try:
         return orjson.loads(_fernet(workspace_id).decrypt(bytes(sealed)))
     except InvalidToken as error:
@@ -36,12 +38,18 @@ def unseal(workspace_id: UUID, sealed: bytes) -> Any:
         ) from error
 
 
-def _fernet(workspace_id: UUID) -> MultiFernet:
+def _fernet(workspace_id: UUID) -> "MultiFernet":
+    """Brings cryptography, which weighs 6 MiB in each process that has loaded it."""
+    from cryptography.fernet import Fernet, MultiFernet
+
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return MultiFernet([Fernet(_derived(key, workspace_id)) for key in keys])
 
 
 def _derived(secret_key: str | bytes, workspace_id: UUID) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     info = b"portal blocks " + workspace_id.bytes
     key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(force_bytes(secret_key))
     return base64.urlsafe_b64encode(key)

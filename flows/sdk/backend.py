@@ -1,14 +1,15 @@
-"""What running code asks of its server, beside reporting its own run: other runs, variables, blocks.
+"""What running code asks of its server, beside reporting its own run: other runs, variables, blocks, the API.
 
 The engine owns these ports. `flows.sdk.memory_backend` keeps everything in the process, `runs.backend` reads
-and writes PostgreSQL from inside an agent. All methods block, and may be called from any thread.
+and writes PostgreSQL from inside an agent, `flows.sdk.http_backend` asks the server at PORTAL_API_URL. All
+methods block, and may be called from any thread.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from flows.sdk.states import State
 
 if TYPE_CHECKING:
     from flows.sdk.agents_runner import Errands
+    from flows.sdk.portal import Portal
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,10 @@ class Runs(Protocol):
         """What was left under keys that begin with `prefix`, oldest first, without the keys in `but`."""
         ...
 
+    def result(self, run_id: UUID, key: str) -> bytes | None:
+        """What a run keeps for itself under `key`, verified: as `flows.sdk.results.opened` takes it."""
+        ...
+
 
 class Variables(Protocol):
     """Variables of the workspace, by name."""
@@ -106,43 +112,79 @@ class Blocks(Protocol):
 class Backend:
     """The ports of one server. `url` is where people find it in a browser; "" if there is none.
 
-    `errands` leads to its agents; None where tasks cannot be sent to them.
+    `portal` is its API, for all that has no port of its own; `errands` leads to its agents. None where there is
+    none, or tasks cannot be sent to them.
     """
 
     runs: Runs
     variables: Variables
     blocks: Blocks
     url: str = ""
+    portal: "Portal | None" = None
     errands: "Errands | None" = None
 
 
 _current: ContextVar[Backend | None] = ContextVar("current_backend", default=None)
+_make: Callable[[], Backend] | None = None
+_made: Backend | None = None
+_made_for: tuple[str, str] | None = None  # address and key of a server
+_portal_here: "Callable[[], Portal] | None" = None
+
+
+def _forget_after_fork() -> None:
+    """A child has none of the parent's threads, and must not talk on its connections."""
+    global _made
+    _made = None
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def current_backend() -> Backend:
-    """The backend that surrounds the caller; this process's own memory where none does.
+    """The backend that surrounds the caller, else the one of this process."""
+    return _current.get() or process_backend()
 
-    Raises NoBackendError with PORTAL_API_URL set outside agents: what is meant for that server must not get
-    lost in a memory that ends with the process.
+
+def process_backend() -> Backend:
+    """What `use` says, else the server at PORTAL_API_URL, else this process's own memory.
+
+    A process that runs Portal's Django project has its API beside the memory. Raises ValueError for a bad
+    PORTAL_API_URL.
     """
-    backend = _current.get()
-    if backend is not None:
-        return backend
-    if url := os.environ.get("PORTAL_API_URL"):
-        raise NoBackendError(
-            f"Pauses, inputs, variables and blocks of {url} are there for runs of its agents: deploy the "
-            "flow, or unset PORTAL_API_URL to keep them in this process."
-        )
+    global _made, _made_for
+    address = os.environ.get("PORTAL_API_URL", ""), os.environ.get("PORTAL_API_KEY", "")
+    if _made is None or (_make is None and _made_for != address):
+        _made_for = address
+        _made = _make() if _make else _found(*address)
+    return _made
+
+
+def _found(url: str, key: str) -> Backend:
+    if url:
+        from flows.sdk.http_backend import http_backend
+
+        return http_backend(url, key)
     from flows.sdk.memory_backend import IN_THIS_PROCESS
 
-    return IN_THIS_PROCESS
+    return replace(IN_THIS_PROCESS, portal=_portal_here()) if _portal_here else IN_THIS_PROCESS
+
+
+def use(make: Callable[[], Backend] | None) -> None:
+    """Ask what `make` returns in the whole process from now on, whatever the environment says: for agents. A
+    forked child makes one of its own. None: look for it anew."""
+    global _make, _made
+    _make, _made = make, None
+
+
+def fill(portal_here: "Callable[[], Portal]") -> None:
+    """Say how the API of this process is called. Done once, by the app that owns the API."""
+    global _portal_here
+    _portal_here = portal_here
 
 
 def server_url() -> str:
     """Where people find the surrounding server in a browser; "" if there is none."""
-    backend = _current.get()
-    url = backend.url if backend else os.environ.get("PORTAL_API_URL", "").rstrip("/").removesuffix("/api")
-    return url.rstrip("/")
+    return current_backend().url.rstrip("/")
 
 
 @contextmanager

@@ -18,6 +18,9 @@ class PortalApiError(RuntimeError):
         super().__init__(text)
         self.status = status
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, str(self))  # it crosses from a task's process to its flow's
+
 
 class NoAnswer(Exception):
     """Nobody answers, or only "not now". Whether a request was carried out is unknown."""

@@ -248,7 +248,10 @@ def _call(errand: Errand, line: Line) -> Any:
 
 
 def _backend(line: Line, url: str) -> Backend:
-    ports: dict[str, Any] = {name: _Port(line, name) for name in ("runs", "variables", "blocks")}
+    names = ["runs", "variables", "blocks"]
+    if url and not isinstance(line, Notes):
+        names.append("portal")
+    ports: dict[str, Any] = {name: _Port(line, name) for name in names}
     return Backend(url=url, **ports)
 
 

@@ -1,16 +1,17 @@
 """The recorder of scripts and of isolated processes: reports runs to Portal's API.
 
 Everything it sends may be sent twice, so it repeats whatever got no answer: a server may restart
-while a flow runs. Task states, logs and artifacts leave in batches, as in an agent.
+while a flow runs. Task states, logs, artifacts and results leave in batches, as in an agent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from flows.sdk.batching import BatchQueue, persistently
 from flows.sdk.client import ApiClient, NoAnswer, PortalApiError
+from flows.sdk.http_results import HttpResults
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import (
     Aborted,
@@ -22,7 +23,6 @@ from flows.sdk.recorder import (
     TaskRunEvent,
     Verdict,
 )
-from flows.sdk.results import process_results
 from flows.sdk.states import Cancelled, State, StateType
 from flows.sdk.wire import (
     artifact_as_json,
@@ -61,10 +61,10 @@ class HttpRecorder:
     ) -> None:
         self.run_id = run_id
         self.attempt = attempt
-        self.results = process_results
         self._client = client
         self._on_cancel = on_cancel
         self._owner = run_id is None
+        self.results = HttpResults(self, durable=not self._owner)  # nobody takes up the run of a script
         self._cancelling = False
         self._over = False
         self._queue: BatchQueue[Item] = BatchQueue(
@@ -83,6 +83,9 @@ class HttpRecorder:
         if len(body) > MOST_ARTIFACT_BYTES:
             raise ValueError(f"Artifact {artifact.key!r} has {len(body):,} bytes; the API takes 8,000,000.")
         self._queue.put(("artifacts", body))
+
+    def result(self, body: Mapping[str, Any]) -> None:
+        self._queue.put(("results", encoded(body)))
 
     def begin(self, new: NewFlowRun) -> FlowRunInfo:
         """Create the root run, or a subflow's run.
@@ -107,6 +110,11 @@ class HttpRecorder:
         if run_id == self.run_id and verdict.state is not None:
             self._over = verdict.state.is_terminal()
         return verdict
+
+    def unlock(self, hash: str, holder: str) -> None:
+        """Report what is queued, and that the lock of a result is free."""
+        lock = {"hash": hash, "holder": holder}
+        self._queue.send_all(lambda items: self._report(items, unlock=lock))
 
     def flush(self) -> None:
         self._queue.flush()
@@ -165,6 +173,13 @@ class HttpRecorder:
             self._cancelling = True
             self._on_cancel()
         return answer
+
+    def get(self, path: str) -> Any:
+        """Ask the API persistently, as `post` does. Raises PortalApiError."""
+        return persistently(lambda: self._client.get(path), NoAnswer, self._client.url)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._post(path, encoded(body))
 
     def _post(self, path: str, body: bytes, patience: float | None = None) -> Any:
         return persistently(lambda: self._client.post(path, body), NoAnswer, self._client.url, patience)

@@ -72,6 +72,9 @@ class MemoryRuns:
             left = list(self._inputs.get(run_id, {}).values())
         return [sent for sent in left if sent.key.startswith(prefix) and sent.key not in but]
 
+    def result(self, run_id: UUID, key: str) -> bytes | None:
+        return None  # runs in memory are nobody else's to ask about
+
 
 class MemoryVariables:
     """Variables, gone with the process."""

@@ -1,16 +1,17 @@
-"""Portal, as flow code reaches it.
+"""Portal's API, as flow code calls it: the door of the backend, for all that has no port of its own.
 
 Inside an agent: the API of the same process. Elsewhere: the server at PORTAL_API_URL, or else, in a
 process that runs Portal's Django project, that project. A plain script without any of them has no Portal.
 """
 
-import os
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from flows.sdk import backend
 from flows.sdk.client import AWAY, ApiClient, NoAnswer, PortalApiError
 from flows.sdk.steps import Sleep, Steps, drive, drive_async
 
@@ -28,7 +29,7 @@ class NoPortalError(RuntimeError):
 class Portal(Protocol):
     """The API. Paths begin behind "/api/"; bodies and answers are JSON.
 
-    Both raise PortalApiError for a refusal, and NoAnswer (or status 503) while nobody answers.
+    All raise PortalApiError for a refusal, and NoAnswer (or status 503) while nobody answers.
     """
 
     def get(self, path: str, **query: Any) -> Any: ...
@@ -39,8 +40,8 @@ class Portal(Protocol):
 class RemotePortal:
     """The API of a server elsewhere."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self._client = ApiClient(url, key)
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
 
     def get(self, path: str, **query: Any) -> Any:
         return self._client.get(path, **query)
@@ -64,47 +65,39 @@ class Caller:
 
 
 _here: Callable[[Caller | None], Portal] | None = None
-_caller: Caller | None = None
-_used: Portal | None = None
-
-
-def _forget_after_fork() -> None:
-    """A child has none of the parent's threads, and must not talk on its connection."""
-    global _used
-    _used = None
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def fill(here: Callable[[Caller | None], Portal]) -> None:
-    """Say how the API of this process is called. Done once, by the app that owns the API."""
+    """Say how the API of this process is made. Done once, by the app that owns the API."""
     global _here
     _here = here
+    backend.fill(PortalHere)
 
 
-def use(portal: Portal | None) -> None:
-    """Reach this one from now on, in the whole process. None: look for it anew."""
-    global _used
-    _used = portal
+class PortalHere:
+    """The API of this process, on behalf of `caller`; without one, of the project's owner. It is loaded when
+    it is first called."""
 
+    def __init__(self, caller: Caller | None = None) -> None:
+        self._caller = caller
 
-def use_here(caller: Caller) -> None:
-    """Reach the API of this process, on behalf of `caller`, whatever the environment says: for agents."""
-    global _caller
-    _caller = caller
-    use(None)
+    def get(self, path: str, **query: Any) -> Any:
+        return self._loaded.get(path, **query)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._loaded.post(path, body)
+
+    @cached_property
+    def _loaded(self) -> Portal:
+        if _here is None:
+            raise NoPortalError("This process has no API of its own.")
+        return _here(self._caller)
 
 
 def reached() -> Portal | None:
-    """The Portal of this process; None if there is none. Raises ValueError for a bad PORTAL_API_URL."""
-    if _used is None:
-        url = os.environ.get("PORTAL_API_URL")
-        if url and _caller is None:
-            use(RemotePortal(url, os.environ.get("PORTAL_API_KEY", "")))
-        elif _here is not None:
-            use(_here(_caller))
-    return _used
+    """The Portal around the caller, else that of this process; None if there is none. Raises ValueError for a
+    bad PORTAL_API_URL."""
+    return backend.current_backend().portal or backend.process_backend().portal
 
 
 def needed(what: str) -> Portal:

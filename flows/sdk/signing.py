@@ -5,7 +5,7 @@ every later run. Agents open only what was signed with a key of theirs; the serv
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 _SIZE = 32  # bytes of a SHA-256
@@ -24,11 +24,15 @@ class Signer:
         self.keys = [_derived(secret.encode(), context.encode()) for secret in secrets]
 
     @classmethod
-    def of_keys(cls, keys: Sequence[bytes]) -> Self:
-        """With keys that were derived elsewhere, by a process that knows the secrets."""
+    def of_answer(cls, answer: Mapping[str, Sequence[str]]) -> Self:
+        """With the keys of one workspace as a server hands them out, which knows the secrets."""
         signer = cls.__new__(cls)
-        signer.keys = list(keys)
+        signer.keys = [bytes.fromhex(key) for key in answer["keys"]]
         return signer
+
+    def as_answer(self) -> dict[str, list[str]]:
+        """The keys, for a process that may sign in this workspace. The secrets cannot be told from them."""
+        return {"keys": [key.hex() for key in self.keys]}
 
     @classmethod
     def of_environment(cls) -> "Signer":

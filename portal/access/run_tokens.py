@@ -28,7 +28,7 @@ OPENED: Mapping[str, frozenset[str]] = {
         {
             "report", "retrieve", "resume", "suspend",
             "put_input", "get_input", "filter_inputs", "delete_input",
-            "result", "result_digests", "lock_result",
+            "result", "lock_result",
         }
     ),
     "api-result": frozenset({"retrieve", "signing_keys"}),
@@ -92,4 +92,5 @@ def _beside_its_run(run_id: UUID, attempt: int) -> RunToken:
     found = mine.values_list("workspace_id", "name").first()
     if found is None:
         return RunToken(run_id, attempt)
-    return RunToken(run_id, attempt, *found, is_live=True)
+    workspace_id, name = found
+    return RunToken(run_id, attempt, workspace_id, name, is_live=True)

@@ -68,11 +68,11 @@ class Blocks(Resource):
 
     @action(detail=False, url_path="type/(?P<type>[^/]+)/name/(?P<name>[^/]+)")
     def by_name(self, request: Request, type: str, name: str) -> Response:
-        """One block with its document, secrets in the clear. Needs the role editor, whose flows read it, too."""
+        """One block with its document, secrets in the clear. Needs the role editor, as deploying does."""
         block = self._named(type, name)
         need_role(actor_of(request), Membership.Role.EDITOR, block.workspace_id)
         try:
-            document = unseal(block.workspace_id, block.sealed)
+            document = unseal(block.workspace_id, bytes(block.sealed))
         except UnreadableError as error:
             raise Conflict(detail=f"Block {block}: {error}") from error
         answer = Response({**self.as_json(block.pk), "document": document})

@@ -1,4 +1,4 @@
-"""Results that tasks share by cache key, and what runs keep for themselves: signed bytes, never opened here."""
+"""Results that tasks share by cache key, and what runs keep for themselves. Nobody here opens them."""
 
 from base64 import b64encode
 from typing import Any
@@ -17,7 +17,7 @@ from portal.access.run_tokens import RunToken
 from portal.api.errors import Conflict
 from portal.api.resource import read
 from runs.models import FlowRun
-from runs.results import digests_of_run, find_result, lock_result, signer_of
+from runs.results import find_result, lock_result, signer_of
 from runs.session import DjangoSession
 
 HASH = "[0-9a-f]{64}"
@@ -39,7 +39,7 @@ class Results(ViewSet):
     def signing_keys(self, request: Request) -> Response:
         """The keys of the workspace's results, in hexadecimal: the first signs, all verify."""
         workspace = home_workspace(actor_of(request), READERS)
-        answer = Response({"keys": [key.hex() for key in signer_of(workspace.id).keys]})
+        answer = Response(signer_of(workspace.id).as_answer())
         answer["Cache-Control"] = "no-store"
         return answer
 
@@ -60,13 +60,6 @@ class RunResultActions(GenericViewSet[Any]):
         """What the run keeps for itself under the key with this hash, in base64."""
         run = self._run_of_results(request)
         return _answer(run.workspace_id, hash, run.id)
-
-    @action(detail=True)
-    def result_digests(self, request: Request, pk: str) -> Response:
-        """What stands for the keys under which the run keeps something for itself."""
-        run = self._run_of_results(request)
-        with DjangoSession().transaction() as tx:
-            return Response(digests_of_run(tx, run.id))
 
     @action(detail=True, methods=["post"])
     def lock_result(self, request: Request, pk: str) -> Response:

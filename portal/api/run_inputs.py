@@ -35,7 +35,7 @@ class InputFilterBody(serializers.Serializer[Any]):
     prefix = TextField(max_length=300)
     limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=200)
     exclude_keys = serializers.ListField(
-        child=serializers.CharField(max_length=300), required=False, allow_null=True, max_length=1000
+        child=serializers.CharField(max_length=300), required=False, allow_null=True, max_length=20_000
     )
 
 

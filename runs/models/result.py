@@ -11,7 +11,7 @@ from runs.models.flow_run import FlowRun
 class Result(ScopedModel):
     """A result that later calls may reuse. Signed and opaque: only agents open it.
 
-    `digest` stands for the cache key (`runs.results.digest_of`), `key` the key as far as it can be shown. A small
+    `digest` stands for the cache key (`runs.results.digest_of`), `key` is what can be shown of it. A small
     result is in `data`, a large one in a file at `url`. `flow_run` is set if the key means something to that
     run alone. The database does not check the foreign keys: rows come by the thousand, from a process that
     holds the run.

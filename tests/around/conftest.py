@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from pytest_django.live_server_helper import LiveServer
 
 from flows.models import Deployment, Membership, Workspace
-from flows.sdk import portal
+from flows.sdk import backend, portal
 from portal.access.tokens import create_token
 from runs.create import create_flow_run
 from runs.models import FlowRun
@@ -35,9 +35,9 @@ FLOW_FILE = Path(__file__).parent / "flow_file.py"
 @pytest.fixture(autouse=True)
 def known_portal() -> Iterator[None]:
     """Each test finds its own Portal."""
-    portal.use(None)
+    backend.use(None)
     yield
-    portal.use(None)
+    backend.use(None)
 
 
 class Around(Stage):

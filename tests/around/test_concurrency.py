@@ -16,7 +16,7 @@ from flows.concurrency.sync import (
     rate_limit,
 )
 from flows.models import Deployment
-from flows.sdk import portal
+from flows.sdk import backend
 from flows.sdk.concurrency import AcquireConcurrencySlotTimeoutError
 from runs.models import Slot, TaskRunState
 from tests.around.conftest import Around
@@ -174,7 +174,7 @@ def test_options_are_checked(options: dict[str, int]) -> None:
 
 
 def test_without_a_portal_nothing_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal, "_here", None)
+    monkeypatch.setattr(backend, "_portal_here", None)
 
     with concurrency("database"):
         rate_limit("calls")

@@ -8,7 +8,7 @@ import pytest
 
 from flows.events import emit_event
 from flows.models import Deployment
-from flows.sdk import portal
+from flows.sdk import backend
 from flows.sdk.ids import uuid7
 from flows.sdk.states import Cancelled, Failed
 from runs.models import Event, TaskRun
@@ -52,7 +52,7 @@ def test_the_same_event_is_stored_once(weather: Deployment) -> None:
 
 
 def test_without_a_portal_an_event_is_heard_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal, "_here", None)
+    monkeypatch.setattr(backend, "_portal_here", None)
 
     assert emit_event("order.paid", ORDER).event == "order.paid"
 

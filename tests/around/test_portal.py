@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from flows.models import Workspace
-from flows.sdk import portal
+from flows.sdk import backend, portal
 from flows.sdk.client import NoAnswer, PortalApiError
+from flows.sdk.memory_backend import memory_backend
 from flows.sdk.steps import drive
-from portal.in_process import InProcessPortal
 
 
 def in_a_fork(question: Callable[[], bool]) -> bool:
@@ -39,14 +40,16 @@ def test_an_agent_reaches_its_own_process_even_if_the_environment_names_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PORTAL_API_URL", "http://127.0.0.1:9/api")
-    monkeypatch.setattr(portal, "_caller", None)
-    portal.use_here(portal.Caller(Workspace.objects.get(name="default").id, "calm-otter"))
+    caller = portal.Caller(Workspace.objects.get(name="default").id, "calm-otter")
+    memory = memory_backend()
+    backend.use(lambda: replace(memory, portal=portal.PortalHere(caller)))
 
     reached = portal.reached()
 
-    assert isinstance(reached, InProcessPortal)
+    assert isinstance(reached, portal.PortalHere)
+    assert reached.get("variables/")["results"] == []
     assert in_a_fork(
-        lambda: isinstance(portal.reached(), InProcessPortal) and portal.reached() is not reached
+        lambda: isinstance(portal.reached(), portal.PortalHere) and portal.reached() is not reached
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from flows.deployments import arun_deployment, run_deployment
 from flows.models import Deployment
-from flows.sdk import portal
+from flows.sdk import backend, portal
 from flows.sdk.client import PortalApiError
 from flows.sdk.states import Completed, Pending, Running
 from runs.models import FlowRun, TaskRun
@@ -82,7 +82,7 @@ def test_a_negative_timeout_is_refused() -> None:
 
 
 def test_without_a_portal_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal, "_here", None)
+    monkeypatch.setattr(backend, "_portal_here", None)
 
     with pytest.raises(portal.NoPortalError, match="run_deployment needs a Portal: set PORTAL_API_URL"):
         run_deployment("a/b")
