@@ -105,7 +105,7 @@ class ApiClient:
         detail = answer.get("detail", "") if isinstance(answer, dict) else ""
         if status in AWAY:
             raise NoAnswer(detail or f"HTTP status {status}")
-        if status == 204 or (status < 400 and answer is not None):
+        if status < 400 and (answer is not None or (status in {201, 204} and not content)):
             return answer
         raise PortalApiError(status, self._refusal(status, detail))
 

@@ -9,6 +9,7 @@ from flows.sdk import logs, names, options
 from flows.sdk.clock import now
 from flows.sdk.context import FlowRunContext, current_flow, current_task
 from flows.sdk.crashes import STOPS, crashed, stopped
+from flows.sdk.flow_results import keep, returned_key
 from flows.sdk.futures import TaskFuture
 from flows.sdk.generators import body
 from flows.sdk.hooks import Hook, run_hooks
@@ -63,12 +64,14 @@ class FlowEngine:
         recorder: Recorder,
         run: FlowRunInfo,
         may_release: bool = False,
+        result_key: str | None = None,
     ) -> None:
         self.flow = flow
         self.parameters = parameters
         self.recorder = recorder
         self.run = run
         self.may_release = may_release
+        self.result_key = returned_key(run.id) if result_key is None else result_key
         self.run_count = run.run_count
         self.replay = Replay() if flow.retries else None
         self.state: State | None = None
@@ -282,6 +285,8 @@ class FlowEngine:
         """
         level = "info" if outcome.is_completed() else "error"
         getattr(self.logger, level)("Finished in state %s", outcome)
+        if outcome.is_completed() and self.result_key:
+            keep(self.flow, self.recorder, self.result_key, outcome.data, self.logger)
         self._ending = outcome
         verdict = self.recorder.transition(self.run.id, outcome)
         self._ending = None

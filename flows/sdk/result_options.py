@@ -12,6 +12,7 @@ from flows.sdk.serializers import serializer_of
 
 if TYPE_CHECKING:
     from flows.sdk.context import FlowRunContext
+    from flows.sdk.flows import Flow
     from flows.sdk.tasks import Task
 
 
@@ -53,9 +54,14 @@ def is_asked_for(task: "Task[Any, Any]", flow: "FlowRunContext | None") -> bool 
         return False
     if task.cache_policy or task.cache_key_fn or _names_results(task) or task.result_storage_key:
         return True
-    if flow is not None and flow.flow.persist_result is not None:
-        return flow.flow.persist_result
-    if flow is not None and _names_results(flow.flow):
+    return is_asked_for_by(flow.flow if flow else None)
+
+
+def is_asked_for_by(flow: "Flow[Any, Any] | None") -> bool | None:
+    """Whether a flow, or else the environment, wants results to be kept; None: nobody said anything."""
+    if flow is not None and flow.persist_result is not None:
+        return flow.persist_result
+    if flow is not None and _names_results(flow):
         return True
     return {"true": True, "false": False}.get(os.environ.get("PORTAL_RESULTS_PERSIST_BY_DEFAULT", "").lower())
 

@@ -122,6 +122,7 @@ class ResultStore:
     serializer: its name or itself; None: pickle.
     lock_manager: None: the keeper's own.
     lifetime: how long what is written may be reused; None: for ever.
+    keeper: None: that of the surrounding run.
     What is kept is the serializer's name, a zero byte, and its data, all of it signed.
     """
 
@@ -133,8 +134,9 @@ class ResultStore:
         *,
         lifetime: timedelta | None = None,
         of_run: bool = False,
+        keeper: ResultKeeper | None = None,
     ) -> None:
-        keeper = current_keeper()
+        keeper = keeper or current_keeper()
         if result_storage is not None:
             keeper = FolderResults(files_of(result_storage), keeper.signer, keeper.locks)
         self.keeper = keeper
@@ -181,6 +183,12 @@ class ResultStore:
     def _serializer_of(self, name: str) -> Serializer:
         """The one that wrote the result: the option may have changed since."""
         return self.serializer if name == self.serializer.type else serializer_of(name)
+
+
+def opened(content: bytes) -> Any:
+    """The value of verified content. Raises what its serializer raises."""
+    name, _, data = content.partition(b"\0")
+    return serializer_of(name.decode()).loads(data)
 
 
 def key_hash(key: str) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from flows.sdk import portal
 from flows.sdk.context import FlowRunContext, current_flow, current_task
+from flows.sdk.flow_results import Returned
 from flows.sdk.inputs import resolved
 from flows.sdk.parameters import as_json
 from flows.sdk.states import Completed, Failed, Running, State, StateType
@@ -217,5 +218,6 @@ def _flow_run(body: Mapping[str, Any]) -> FlowRun:
             message=state["message"] or "",
             timestamp=datetime.fromisoformat(str(state["timestamp"])),
             id=UUID(str(state["id"])),
+            data=Returned(UUID(str(body["id"])), body["name"]) if state["type"] == "COMPLETED" else None,
         ),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flows.sdk import names
+from flows.sdk import logs, names
 from flows.sdk.caching import replay_scope
 from flows.sdk.context import (
     FlowRunContext,
@@ -16,6 +16,7 @@ from flows.sdk.context import (
 )
 from flows.sdk.crashes import STOPS, stopped
 from flows.sdk.engine import FlowEngine
+from flows.sdk.flow_results import KeptSubflow
 from flows.sdk.ids import uuid7
 from flows.sdk.inputs import UpstreamTaskError, futures_of, resolved
 from flows.sdk.options import key_of
@@ -59,19 +60,25 @@ def _as_subflow(
         resolved(wait_for)
     except UpstreamTaskError as error:
         return stand_in.enter(Pending(name="NotReady", message=str(error)))
+    scope = replay_scope.get() or str(parent.run.id)
+    kept = KeptSubflow(flow, values, parent, stand_in)
+    key = kept.key(scope)
+    if cached := kept.found(key, logs.flow_logger(parent)):
+        return stand_in.enter(cached)
     stand_in.enter(Running())
     try:
-        engine = _engine(flow, values, parent.recorder, parent.run, stand_in)
+        engine = _engine(flow, values, parent.recorder, parent.run, stand_in, key)
     except STOPS as signal:
         stand_in.enter(stopped(signal))
         raise
     except Exception as error:
         stand_in.enter(Failed(message=f"The subflow could not begin: {error}", data=error))
         raise
-    scope = replay_scope.get() or str(parent.run.id)
     token = replay_scope.set(f"{scope}/{stand_in.task_key}-{stand_in.dynamic_key}")
     try:
-        return (yield from engine.steps())
+        state = yield from engine.steps()
+        kept.remember(state)
+        return state
     finally:
         replay_scope.reset(token)
         if engine.state is not None and engine.state.is_terminal():
@@ -86,6 +93,7 @@ def _engine(
     recorder: Recorder,
     parent: FlowRunInfo | None = None,
     stand_in: TaskRun | None = None,
+    result_key: str | None = None,
 ) -> FlowEngine:
     """Begin a flow run, ready to go."""
     new = NewFlowRun(
@@ -100,4 +108,4 @@ def _engine(
     run = recorder.begin(new)
     if parent and parent.deployment_id:
         run = replace(run, parent_deployment_id=parent.deployment_id)
-    return FlowEngine(flow, values, recorder, run)
+    return FlowEngine(flow, values, recorder, run, result_key=result_key)

@@ -13,6 +13,7 @@ import pytest
 from flows import flow, task
 from flows.cache_policies import INPUTS
 from flows.sdk.engine import run_flow
+from flows.sdk.flow_results import returned_key
 from flows.sdk.flows import Flow
 from flows.sdk.recorder import Aborted, FlowRunInfo
 from flows.sdk.results import ResultStore, key_hash
@@ -203,7 +204,7 @@ def test_a_result_that_cannot_be_serialised_leaves_the_run_completed(run: FlowRu
         return "done"
 
     assert execute(work, run, attempt(run)).result() == "done"
-    assert not Result.objects.exists()
+    assert [result.key for result in Result.objects.all()] == [returned_key(run.id)]
 
 
 def test_a_lock_is_void_once_its_attempt_is_over(run: FlowRun, attempt: Attempt) -> None:

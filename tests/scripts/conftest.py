@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth import get_user_model
 
-from flows.models import Workspace
+from flows.models import Membership, Workspace
 from portal.access.tokens import create_token
 from tests.processes import PROJECT, Child, RunningStack, answers, free_port, wait_until
 
@@ -35,12 +35,12 @@ class Server:
         wait_until(lambda: answers(self.port), what="the server answers")
         return self.process
 
-    def script(self, flow: str, **environment: str) -> "subprocess.Popen[str]":
-        """Start a flow of `script.py` with nothing but the server's address and a key."""
+    def script(self, flow: str, file: Path = SCRIPT, **environment: str) -> "subprocess.Popen[str]":
+        """Start a flow of `file` with nothing but the server's address and a key."""
         inherited = {k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "REDIS_URL"}}
         own = {"PORTAL_API_URL": self.url, "PORTAL_API_KEY": self.key, "PYTHONPATH": str(PROJECT)}
         process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), flow, str(self.folder)],
+            [sys.executable, str(file), flow, str(self.folder)],
             env={**inherited, **own, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -48,6 +48,17 @@ class Server:
         )
         self._scripts.append(process)
         return process
+
+    def agent(self) -> None:
+        """Start an agent of the default queue."""
+        self._stack.start("rqworker", "default").wait_for(" serves ")
+
+    def key_of(self, role: str) -> str:
+        """An API key of a new user with this role."""
+        workspace = Workspace.objects.get(name="default")
+        user = get_user_model().objects.create_user(role)
+        Membership.objects.create(user=user, workspace=workspace, role=role)
+        return create_token(user, workspace)[1]
 
     def stop_scripts(self) -> None:
         for process in self._scripts:
