@@ -37,7 +37,7 @@ def parent(child: str, **options: object) -> str:
 @flow
 async def async_parent(child: str) -> None:
     run = await run_deployment(child, parameters={"number": 3})
-    assert run.state.is_completed()
+    assert run.state.result() == 6
 
 
 @task
