@@ -15,6 +15,7 @@ BENCHMARKS = (
     "schedule_burst",
     "task_throughput",
     "task_overhead",
+    "log_lines",
     "runners",
     "prefect",
 )
