@@ -12,5 +12,5 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         from runs import checks, partitions
 
-        register(checks.ports_are_filled)
+        register(checks.ports_are_filled, checks.PORTS)
         post_migrate.connect(partitions.make_after_migrating, sender=self)

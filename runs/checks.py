@@ -7,6 +7,8 @@ from django.core.checks import CheckMessage, Error
 
 from runs import announce
 
+PORTS = "ports"  # the tag of the checks that every process needs, with pages or without
+
 
 def ports_are_filled(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     """An unfilled port would lose every ring or live message in silence."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -21,18 +22,21 @@ MOST_MESSAGE_CHARACTERS = 1_000_000
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+# `json.dumps` would make an encoder for each of thousands of lines.
+_encode = json.JSONEncoder(default=_as_text, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def encoded(value: Any) -> bytes:
     """Compact JSON in UTF-8, without what no database can hold: NUL and lone surrogates.
 
     Ids and times become text, and so does whatever else JSON does not know.
     """
-    text = json.dumps(value, default=_as_text, ensure_ascii=False, separators=(",", ":"))
-    body = text.encode("utf-8", "replace")
+    body = _encode(value).encode("utf-8", "replace")
     return _NUL.sub(rb"\1\\ufffd", body) if rb"\u0000" in body else body
-
-
-def _as_text(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def event_as_json(event: TaskRunEvent) -> Json:
@@ -41,7 +45,22 @@ def event_as_json(event: TaskRunEvent) -> Json:
 
 def log_as_json(id: UUID, line: LogLine) -> Json:
     """`id` makes a line that is sent twice one line."""
-    return {"id": id, "line": {**_fields(line), "message": _clipped(line.message)}}
+    return {
+        "id": str(id),
+        "line": {
+            "flow_run_id": _text_of_id(line.flow_run_id),
+            "task_run_id": _text_of_id(line.task_run_id),
+            "timestamp": line.timestamp.isoformat(),
+            "level": line.level,
+            "logger": line.logger,
+            "message": _clipped(line.message),
+        },
+    }
+
+
+@lru_cache(64)  # thousands of lines come from a few runs
+def _text_of_id(id: UUID | None) -> str | None:
+    return None if id is None else str(id)
 
 
 def new_run_as_json(new: NewFlowRun) -> Json:

@@ -8,11 +8,15 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from agents.health import check_scheduler, report_health
 from agents.services.scheduler import Scheduler
+from runs.checks import PORTS
 
 ENDING = {signal.SIGTERM, signal.SIGINT}
 
 
 class Command(BaseCommand):
+    # Not those of URLs: they load the pages and the API, 24 MiB that a scheduler never uses.
+    requires_system_checks = [PORTS]
+
     help = (
         "Run the scheduler: create the runs of schedules, ring agents when runs are due, mark late runs, "
         "end runs whose agent has died, keep log partitions ahead. Any number may run at once. "
