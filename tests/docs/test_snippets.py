@@ -15,16 +15,18 @@ from runs.models import FlowRun
 from tests.processes import PROJECT
 from tests.scripts.conftest import Server
 
-PAGE = PROJECT / "docs" / "sdk.md"
+PAGES = ("sdk.md", "remote.md")
 
 
 def snippets(fence: str) -> list[object]:
-    """Each block of the page that begins with ```<fence>, named by its heading."""
+    """Each block of the pages that begins with ```<fence>, named by its heading."""
     found = []
-    for section in re.split(r"(?m)^## ", PAGE.read_text())[1:]:
-        heading = section.partition("\n")[0]
-        blocks = re.findall(rf"(?ms)^```{fence}\n(.*?)^```$", section)
-        found += [pytest.param(block, id=f"{heading} {number}") for number, block in enumerate(blocks, 1)]
+    for page in PAGES:
+        for section in re.split(r"(?m)^## ", (PROJECT / "docs" / page).read_text())[1:]:
+            heading = section.partition("\n")[0]
+            blocks = re.findall(rf"(?ms)^```{fence}\n(.*?)^```$", section)
+            names = [f"{page} {heading} {number}" for number in range(1, len(blocks) + 1)]
+            found += [pytest.param(block, id=name) for block, name in zip(blocks, names, strict=True)]
     return found
 
 
@@ -45,7 +47,7 @@ def run(snippet: str, folder: Path, **environment: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_page_has_snippets() -> None:
+def test_the_pages_have_snippets() -> None:
     assert len(snippets("python")) >= 20
 
 
