@@ -5,7 +5,6 @@ that the next try of its parent takes it instead of running it again. (Its id is
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -80,12 +79,14 @@ class KeptSubflow:
             self._replay.remember(self._call.key, (), self._values, state)
 
 
-@dataclass(frozen=True, slots=True)
 class Returned(StoredValue):
     """What a run elsewhere returned; fetched when somebody asks for it."""
 
-    run_id: UUID
-    name: str
+    __slots__ = ("name", "run_id")
+
+    def __init__(self, run_id: UUID, name: str) -> None:
+        self.run_id = run_id
+        self.name = name
 
     def fetched(self) -> Any:
         """Raises MissingResult."""

@@ -12,7 +12,7 @@ from typing import Any
 from flows.sdk.client import ApiClient
 from tests.bench.figures import Figure
 from tests.bench.runs import Bench
-from tests.processes import PROJECT, free_port
+from tests.processes import PROJECT, answers, free_port, wait_until
 
 LINES = 10_000
 ROUNDS = 5
@@ -54,7 +54,8 @@ def serve(bench: Bench) -> tuple[str, str]:
     from portal.access.tokens import create_token
 
     port = free_port()
-    bench.stack.start("serve", "--port", str(port)).wait_for("Serving on")
+    bench.stack.start("serve", "--port", str(port))
+    wait_until(lambda: answers(port), LONGEST, what="the server answers")
     user, _ = get_user_model().objects.get_or_create(username="bench", is_superuser=True)
     return f"http://127.0.0.1:{port}/api", create_token(user, Workspace.objects.get(name="default"))[1]
 

@@ -6,16 +6,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows import flow, get_run_logger, runtime, tags, task
 from flows.artifacts import create_table_artifact
-from flows.sdk.backend import AlreadyThereError
+from flows.deployments import run_deployment
+from flows.events import emit_event
+from flows.sdk.backend import AlreadyThereError, backed_by
+from flows.sdk.client import PortalApiError
 from flows.sdk.errands import ProcessLost
 from flows.sdk.memory import MemoryRecorder
+from flows.sdk.memory_backend import memory_backend
 from flows.sdk.timeouts import FlowRunTimeoutError, TaskRunTimeoutError
 from flows.task_runners import ProcessPoolTaskRunner
 from flows.variables import Variable
@@ -286,3 +292,35 @@ def test_variables_are_those_of_the_flow() -> None:
         return [read.submit().result(), type(miss.submit().result(raise_on_failure=False))]
 
     assert work() == ["green", AlreadyThereError]
+
+
+class HeardBy:
+    """An API that remembers what it is sent."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def get(self, path: str, **query: Any) -> Any:
+        raise PortalApiError(404, f"there is no {path}")
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        self.paths.append(path)
+        return {}
+
+
+def test_tasks_reach_the_portal_of_the_flow() -> None:
+    say = task(lambda: emit_event("order.paid", {"prefect.resource.id": "order.1"}), name="say")
+    start = task(lambda: run_deployment("missing/prod"), name="start")
+
+    @flow(task_runner=two_processes)
+    def work() -> BaseException:
+        say.submit().result()
+        error: BaseException = start.submit().result(raise_on_failure=False)
+        return error
+
+    api = HeardBy()
+    with backed_by(replace(memory_backend(), url="http://portal.example", portal=api)):
+        error = work()
+
+    assert api.paths == ["events/"]
+    assert isinstance(error, PortalApiError) and error.status == 404
