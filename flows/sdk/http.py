@@ -175,11 +175,20 @@ class HttpRecorder:
         return answer
 
     def get(self, path: str) -> Any:
-        """Ask the API persistently, as `post` does. Raises PortalApiError."""
-        return persistently(lambda: self._client.get(path), NoAnswer, self._client.url)
+        """Ask the API persistently, as `post` does. Raises PortalApiError, and Aborted if our key or token is
+        not accepted any more: another attempt may own the run."""
+        return self._asked(lambda: self._client.get(path))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._post(path, encoded(body))
+        return self._asked(lambda: self._client.post(path, encoded(body)))
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        try:
+            return persistently(call, NoAnswer, self._client.url)
+        except PortalApiError as error:
+            if error.status == 401:
+                raise Aborted(str(error)) from error
+            raise
 
     def _post(self, path: str, body: bytes, patience: float | None = None) -> Any:
         return persistently(lambda: self._client.post(path, body), NoAnswer, self._client.url, patience)

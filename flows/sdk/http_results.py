@@ -29,7 +29,7 @@ class Writer(Protocol):
     attempt: int
 
     def get(self, path: str) -> Any:
-        """Ask the API persistently. Raises PortalApiError."""
+        """Ask the API persistently. Raises PortalApiError and Aborted."""
         ...
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any: ...
@@ -118,7 +118,7 @@ class HttpResults:
         try:
             return Signer.of_answer(self._writer.get("results/signing_keys"))
         except PortalApiError as error:
-            if error.status != 403:
+            if error.status not in {403, 404}:  # 404: a server that is older than we are
                 raise
             logger.warning("Results are kept in this process only: %s", error)
             return process_results.signer
