@@ -173,9 +173,9 @@ class HelperRecorder(DatabaseRecorder):
 def work(stint: Stint, conninfo: dict[str, Any]) -> None:
     """Carry out the first errand, then others like it."""
     first = stint.first
-    session = PsycopgSession(conninfo, application_name=f"portal ask {first.name}"[:63])
     asking = FlowRunInfo(first.flow_run_id or first.id, first.name, "", {}, attempt=first.attempt)
-    backend.use(lambda: backend_of(first, asking, session))
+    title = f"portal ask {first.name}"[:63]
+    backend.use(lambda: backend_of(first, asking, PsycopgSession(conninfo, application_name=title)))
     if first.flow_run_id is None:
         run_background_tasks(stint, conninfo)
     else:

@@ -20,7 +20,8 @@ from flows.sdk.portal import PATIENCE, RemotePortal
 from flows.sdk.recorder import Status, Verdict
 from flows.sdk.results import key_hash
 from flows.sdk.signing import Signer
-from flows.sdk.states import State, StateType
+from flows.sdk.states import State
+from flows.sdk.wire import state_from
 
 Answer = TypeVar("Answer")
 
@@ -72,7 +73,7 @@ class HttpRuns:
 
     def state(self, run_id: UUID) -> State | None:
         run = self._server.get(f"flow_runs/{run_id}")
-        return _state(run["state"]) if run else None
+        return state_from(run["state"]) if run else None
 
     def suspend(self, run_id: UUID, state: State) -> Verdict:
         until = state.details.get("pause_timeout")
@@ -122,7 +123,7 @@ class HttpRuns:
             raise
         details, state = answer["details"], answer["state"]
         reason, delay = details.get("reason", ""), details.get("delay_seconds", 0.0)
-        return Verdict(Status(answer["status"]), _state(state) if state else None, reason, delay)
+        return Verdict(Status(answer["status"]), state_from(state) if state else None, reason, delay)
 
 
 class HttpVariables:
@@ -191,13 +192,3 @@ def _path(*parts: str) -> str:
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body).encode()
-
-
-def _state(body: Mapping[str, Any]) -> State:
-    return State(
-        StateType(body["type"]),
-        name=body["name"],
-        message=body["message"] or "",
-        timestamp=datetime.fromisoformat(str(body["timestamp"])),
-        id=UUID(str(body["id"])),
-    )
