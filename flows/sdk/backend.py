@@ -112,8 +112,8 @@ class Blocks(Protocol):
 class Backend:
     """The ports of one server. `url` is where people find it in a browser; "" if there is none.
 
-    `portal` is its API, for all that has no port of its own; `errands` leads to its agents. None where there is
-    none, or tasks cannot be sent to them.
+    `portal` is its API, for all that has no port of its own; `errands` leads to its agents. Each is None where
+    there is none.
     """
 
     runs: Runs
