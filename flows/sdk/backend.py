@@ -112,7 +112,7 @@ class Blocks(Protocol):
 class Backend:
     """The ports of one server. `url` is where people find it in a browser; "" if there is none.
 
-    `portal` is its API, for all that has no port of its own; `errands` leads to its agents. Each is None where
+    `portal` is its API, for all that has no port of its own; `errands` leads to its agents. Each is None if
     there is none.
     """
 
