@@ -35,7 +35,7 @@ def keep(flow: "Flow[Any, Any]", recorder: "Recorder", key: str, value: Any, log
         return
     try:
         store = ResultStore(serializer=flow.result_serializer, of_run=True, keeper=keeper)
-        store.write(key, value)
+        store.write(key, value.fetched() if isinstance(value, StoredValue) else value)
     except (SerializationError, OSError) as error:
         hint = "persist_result=False says that this is fine"
         logger.warning("The return value is not kept: %s; %s", error, hint)
