@@ -1,15 +1,17 @@
 """Limits by tag, as the engine asks for them; tests/around takes real slots."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from flows import flow, task
-from flows.sdk import portal
+from flows.sdk import backend
 from flows.sdk.client import PortalApiError
 from flows.sdk.context import recording
 from flows.sdk.memory import MemoryRecorder
+from flows.sdk.memory_backend import memory_backend
 
 
 class Reporting:
@@ -46,9 +48,9 @@ class Limits:
 @pytest.fixture
 def limits() -> Iterator[Limits]:
     there = Limits()
-    portal.use(there)
+    backend.use(lambda: replace(memory_backend(), portal=there))
     yield there
-    portal.use(None)
+    backend.use(None)
 
 
 @pytest.fixture
