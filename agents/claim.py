@@ -6,13 +6,16 @@ the agent extends the lease while it lives, and every write of the attempt carri
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
+from agents.claimable import IN_ORDER, LIVE_AND_SHUT, OPEN_QUEUE, UNDER_WAY, claimable
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import FlowRunInfo
-from runs.session import Row, Session
+from runs.session import Row, Session, Transaction
 
 LEASE_SECONDS = 8
 
@@ -42,37 +45,28 @@ class Lease(Enum):
     LOST = "lost"  # the run is not its any more: crashed by the reaper, killed, suspended, claimed again
 
 
-def claimable(now: str) -> str:
-    """The SQL of what may be claimed from queue `q` at `now`; the sweeper counts by it, too."""
-    return f"""
-    FROM runs_flowrun r
-    LEFT JOIN flows_deployment d ON d.id = r.deployment_id
-    WHERE r.work_queue_id = q.id
-      AND r.state_type = 'SCHEDULED'
-      AND r.lease_expires IS NULL
-      AND r.expected_start_time <= {now}
-      AND d.paused IS NOT TRUE
-"""
-
-
 _CLAIMABLE = claimable("now()")
-_BEST_FIRST = "ORDER BY r.priority DESC, r.expected_start_time LIMIT 1"
+_FIRST = f"ORDER BY {IN_ORDER} LIMIT 1"
 
-# `queue` puts the queues in order by their best runs, each read from the index flowrun_claimable, so the
-# cost does not grow with the backlog. `best` locks the first run that nobody else is just claiming;
+# `queue` puts the open queues in order by their first runs, each read from the index flowrun_in_order, so
+# the cost does not grow with the backlog. `best` locks the first run that nobody else is just claiming;
 # it visits the queues in that order and stops at the first that yields one.
 CLAIM = f"""
-WITH queue AS MATERIALIZED (
+WITH {LIVE_AND_SHUT}, busy AS (
+    SELECT workspace_id, sum(runs) AS runs FROM live GROUP BY 1
+), queue AS MATERIALIZED (
     SELECT q.id
     FROM agents_workqueue q
-    JOIN agents_workpool p ON p.id = q.work_pool_id AND p.type = 'agents' AND NOT p.paused
-    CROSS JOIN LATERAL (SELECT r.priority, r.expected_start_time {_CLAIMABLE} {_BEST_FIRST}) head
-    WHERE q.id = ANY(%s) AND NOT q.paused
-    ORDER BY q.priority, head.priority DESC, head.expected_start_time
+    JOIN agents_workpool p ON p.id = q.work_pool_id
+    LEFT JOIN busy ON busy.workspace_id = p.workspace_id
+    CROSS JOIN LATERAL (SELECT {IN_ORDER} AS place {_CLAIMABLE} {_FIRST}) head
+    WHERE q.id = ANY(%s) AND {OPEN_QUEUE}
+    ORDER BY coalesce(busy.runs, 0), coalesce(array_position(%s::uuid[], p.workspace_id), 0),
+        q.priority, head.place
 ), best AS (
     SELECT due.id
     FROM queue q
-    CROSS JOIN LATERAL (SELECT r.id {_CLAIMABLE} {_BEST_FIRST} FOR UPDATE OF r SKIP LOCKED) due
+    CROSS JOIN LATERAL (SELECT r.id {_CLAIMABLE} {_FIRST} FOR UPDATE OF r SKIP LOCKED) due
     LIMIT 1
 ), claimed AS (
     UPDATE runs_flowrun r
@@ -91,7 +85,8 @@ WITH queue AS MATERIALIZED (
     SELECT state_id, id, state_type, state_name, state_message, state_timestamp, attempt, '{{}}'
     FROM claimed
 )
-SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count - c.resuming::int, c.crash_count, c.attempt,
+SELECT coalesce(d.concurrency_limit, q.concurrency_limit, p.concurrency_limit) IS NOT NULL, q.id, p.id,
+       c.id, c.name, f.name, c.parameters, c.tags, c.run_count - c.resuming::int, c.crash_count, c.attempt,
        c.deployment_id, d.name, c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
        COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
        d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name,
@@ -104,6 +99,28 @@ LEFT JOIN flows_deployment d ON d.id = c.deployment_id
 LEFT JOIN runs_taskrun stand_in ON stand_in.id = c.parent_task_run_id
 LEFT JOIN runs_flowrun parent ON parent.id = stand_in.flow_run_id
 """
+
+# Two agents that claim at once each count without the other. So whoever claimed where there is a limit
+# takes its locks, in one order, and counts again in a statement of its own: that one sees all who had
+# the locks before.
+LOCK_LIMITS = """
+SELECT pg_advisory_xact_lock(key) FROM (
+    SELECT DISTINCT hashtextextended(id::text, 0) AS key FROM unnest(%s::uuid[]) AS id ORDER BY 1
+) keys
+"""
+OVERTAKEN = f"""
+WITH live AS (
+    SELECT r.deployment_id, r.work_queue_id FROM runs_flowrun r WHERE {UNDER_WAY}
+)
+SELECT (SELECT concurrency_limit < (SELECT count(*) FROM live WHERE deployment_id = d.id)
+        FROM flows_deployment d WHERE d.id = %s)
+    OR (SELECT concurrency_limit < (SELECT count(*) FROM live WHERE work_queue_id = q.id)
+        FROM agents_workqueue q WHERE q.id = %s)
+    OR (SELECT concurrency_limit < (SELECT count(*) FROM live JOIN agents_workqueue q ON q.id = work_queue_id
+                                    WHERE q.work_pool_id = p.id)
+        FROM agents_workpool p WHERE p.id = %s)
+"""
+TRIES = 20
 
 _LOOK = """
 SELECT attempt, lease_expires IS NOT NULL, state_type, coalesce(deadline < now(), false)
@@ -133,20 +150,37 @@ RETURNING flow_run_id
 """
 
 
-def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claimed | None:
+class _Overtaken(Exception):
+    """Somebody else took the last slot while we claimed."""
+
+
+def claim(
+    session: Session, agent_id: UUID, queue_ids: Sequence[UUID], served: Sequence[UUID] = ()
+) -> Claimed | None:
     """Take the best due run of these queues for this agent: PENDING, a new attempt, a lease.
 
-    Lowest queue priority first, then highest run priority, then longest due. None: nothing is due,
-    or what is due belongs to a paused queue, pool or deployment.
+    Of several workspaces, the one with the fewest runs under way goes first, then the one that is earlier
+    in `served` (workspaces, the last one served at the end; one that is not in it goes before). Within
+    it: lowest queue priority first, then the order of the queue. None: nothing is due, or what is due is
+    paused or must wait for a slot.
     """
-    with session.transaction() as transaction:
-        rows = transaction.execute(CLAIM, [list(queue_ids), uuid7(), agent_id])
+    for _ in range(TRIES):
+        with suppress(_Overtaken), session.transaction() as transaction:
+            return _claimed(transaction, [list(queue_ids), list(served), uuid7(), agent_id])
+    return None  # the sweeper rings again
+
+
+def _claimed(transaction: Transaction, params: list[Any]) -> Claimed | None:
+    rows = transaction.execute(CLAIM, params)
     if not rows:
         return None
-    run_id, name, flow_name, parameters, tags, run_count, crash_count, attempt, *rest = rows[0]
+    is_limited, queue_id, pool_id, *row = rows[0]
+    run_id, name, flow_name, parameters, tags, run_count, crash_count, attempt, *rest = row
     deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, *code = rest
     entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *more = code
     job_variables, parent_run_id, parent_deployment_id = more
+    if is_limited:
+        _keep_limits(transaction, [deployment_id, queue_id, pool_id])
     run = FlowRunInfo(
         id=run_id,
         name=name,
@@ -169,6 +203,18 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         parent_deployment_id=parent_deployment_id,
     )
     return Claimed(run, workspace_id, version, entrypoint, path)
+
+
+def _keep_limits(transaction: Transaction, above: list[UUID | None]) -> None:
+    """Raises _Overtaken if a limit of these (deployment, queue, pool) is passed by what was just claimed."""
+    transaction.execute(LOCK_LIMITS, [[each for each in above if each]])
+    if transaction.execute(OVERTAKEN, above)[0][0]:
+        raise _Overtaken
+
+
+def turn_taken(served: Sequence[UUID], workspace_id: UUID) -> list[UUID]:
+    """`served`, with this workspace at the end."""
+    return [each for each in served if each != workspace_id] + [workspace_id]
 
 
 def renew(session: Session, run_id: UUID, attempt: int) -> Lease:

@@ -4,17 +4,21 @@ The reasons are read off the same rows, by the same conditions, as a claim reads
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Max, Q
+from django.db.models import Max
 
 from agents.due import not_due
 from agents.models import Agent, ServiceStatus, WorkQueue
+from agents.models.work_pool import CLAIMED_BY_AGENTS
+from agents.reasons import Reason, link, listing, moment, named, place, reason, span
 from agents.registry import online_agents, spoken_name
 from agents.services.database import database_time
+from agents.waiting_lines import line_before, of_order
+from agents.waiting_slots import of_limits, of_workers, slot_wait
 from flows.models import Deployment
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL, StateType
@@ -23,43 +27,17 @@ from runs.quarantine import is_in_quarantine
 from runs.session import DjangoSession
 
 SCHEDULER_BEHIND_AFTER = timedelta(seconds=20)
-HOLDERS_NAMED = 5
-POSITIONS_COUNTED = 1000
-
-
-class Link(TypedDict):
-    """An object; the faces make a URL of it.
-
-    `kind`: flow_run, deployment, schedule, calendar, work_queue, work_pool, agent.
-    """
-
-    kind: str
-    id: str
-
-
-class Reason(TypedDict):
-    """One thing that a run waits for.
-
-    `since` is when it began (None: unknown), `position` the place in the queue (1 is next),
-    `fix` what a person can do (empty: nothing is needed), `holders` the runs that are in the way.
-    """
-
-    code: str
-    text: str
-    link: Link | None
-    since: datetime | None
-    position: int | None
-    fix: str
-    holders: list[dict[str, str]]
 
 
 def waiting_on(run: FlowRun) -> list[Reason]:
-    """What `run` waits for, the most important first; empty if it is running or has ended.
+    """What `run` waits for, the most important first; empty if it has ended, or runs and waits for no slot.
 
     Every other run has at least one reason.
     """
-    if run.state_type == StateType.RUNNING or run.state_type in TERMINAL:
+    if run.state_type in TERMINAL:
         return []
+    if run.state_type == StateType.RUNNING:
+        return slot_wait(run)
     if run.state_type == StateType.SCHEDULED:
         return list(_of_scheduled(run, database_time())) or [_starting_now(run)]
     if run.state_type == StateType.PENDING:
@@ -67,43 +45,45 @@ def waiting_on(run: FlowRun) -> list[Reason]:
     return [_cancelling(run) if run.state_type == StateType.CANCELLING else _paused(run)]
 
 
-def _reason(
-    code: str,
-    text: str,
-    link: Link | None = None,
-    *,
-    since: datetime | None = None,
-    position: int | None = None,
-    fix: str = "",
-    holders: list[dict[str, str]] | None = None,
-) -> Reason:
-    return Reason(
-        code=code, text=text, link=link, since=since, position=position, fix=fix, holders=holders or []
-    )
-
-
-def _link(kind: str, id: UUID) -> Link:
-    return {"kind": kind, "id": str(id)}
-
-
 def _of_scheduled(run: FlowRun, now: datetime) -> Iterator[Reason]:
-    due = run.expected_start_time <= now
+    due = run.expected_start_time <= now or run.state_name == "AwaitingConcurrencySlot"
     if not due:
         yield _not_due_yet(run, now)
     paused = list(_pauses(run))
     yield from paused
-    if due and not paused and run.work_queue:
-        yield from _of_agents(run, run.work_queue, now)
+    if run.work_queue is None:
+        yield _no_queue(run)
+    elif due and not paused:
+        yield from _of_work(run, run.work_queue, now)
     yield from _of_scheduler(now)
 
 
+def _of_work(run: FlowRun, queue: WorkQueue, now: datetime) -> Iterator[Reason]:
+    """Why a run that is due, and held back by no switch, is not taken."""
+    limited = list(of_limits(run, queue))
+    yield from limited
+    if queue.work_pool.type not in CLAIMED_BY_AGENTS:
+        yield of_workers(run, queue.work_pool, now)
+    else:
+        yield from _of_agents(run, queue, may_start=not limited)
+
+
+def _no_queue(run: FlowRun) -> Reason:
+    if run.deployment is None:
+        text = "It belongs to no work queue: no agent will start it. Whoever made it reports its states."
+        return reason("no_queue", text, since=run.created)
+    text = "Its work queue was deleted, so no agent finds it."
+    fix = "Cancel it, and run its deployment again."
+    return reason("queue_deleted", text, link("deployment", run.deployment.id), fix=fix)
+
+
 def _not_due_yet(run: FlowRun, now: datetime) -> Reason:
-    when = f"{_moment(run.expected_start_time)}, in {_span(run.expected_start_time - now)}"
+    when = f"{moment(run.expected_start_time)}, in {span(run.expected_start_time - now)}"
     if run.state_name == "AwaitingRetry":
         text = f"It failed and will be tried again at {when}."
-        return _reason("retry_wait", text, _link("flow_run", run.id), since=run.state_timestamp)
-    code, text, link = not_due(run, when)
-    return _reason(code, text, _link(*link) if link else None, since=run.created)
+        return reason("retry_wait", text, link("flow_run", run.id), since=run.state_timestamp)
+    code, text, of = not_due(run, when)
+    return reason(code, text, link(*of) if of else None, since=run.created)
 
 
 def _pauses(run: FlowRun) -> Iterator[Reason]:
@@ -121,25 +101,28 @@ def _pauses(run: FlowRun) -> Iterator[Reason]:
 def _quarantine(deployment: Deployment) -> Reason:
     text = f"Its deployment '{deployment.name}' is in quarantine: its last runs all crashed."
     fix = "Look at how they ended, mend it, then lift the quarantine on the deployment's page."
-    link = _link("deployment", deployment.id)
-    return _reason("deployment_quarantined", text, link, since=deployment.quarantined, fix=fix)
+    where = link("deployment", deployment.id)
+    return reason("deployment_quarantined", text, where, since=deployment.quarantined, fix=fix)
 
 
 def _pause(what: str, name: str, id: UUID, since: datetime) -> Reason:
     kind = what if what == "deployment" else f"work_{what}"
     text = f"Its {kind.replace('_', ' ')} '{name}' is paused."
-    return _reason(f"{what}_paused", text, _link(kind, id), since=since, fix=f"Resume the {what}.")
+    return reason(f"{what}_paused", text, link(kind, id), since=since, fix=f"Resume the {what}.")
 
 
-def _of_agents(run: FlowRun, queue: WorkQueue, now: datetime) -> Iterator[Reason]:
-    agents = list(online_agents(queue.id).values_list("id", flat=True))
+def _of_agents(run: FlowRun, queue: WorkQueue, may_start: bool) -> Iterator[Reason]:
+    agents = dict(online_agents(queue.id).values_list("id", "queues"))
     if not agents:
         yield _no_agent_online(queue)
+    if not agents or not may_start:
         return
     held = FlowRun.objects.filter(agent__in=agents, lease_expires__isnull=False).order_by("claimed_time")
     holders = list(held.values("id", "name", "claimed_time", "agent_id"))
     if len({holder["agent_id"] for holder in holders}) == len(agents):
-        yield _agents_busy(run, holders, _position(run, now))
+        line = line_before(run)
+        yield _agents_busy(run, holders, line.length + 1)
+        yield from of_order(run, line, {queue_id for queues in agents.values() for queue_id in queues})
 
 
 def _no_agent_online(queue: WorkQueue) -> Reason:
@@ -148,63 +131,48 @@ def _no_agent_online(queue: WorkQueue) -> Reason:
     if last is None:
         text += ", and none ever did."
     else:
-        text += f". The last one was {last.name} on {last.hostname}, seen {_moment(last.last_seen)}."
-    return _reason(
+        text += f". The last one was {last.name} on {last.hostname}, seen {moment(last.last_seen)}."
+    return reason(
         "no_agent_online",
         text,
-        _link("agent", last.id) if last else _link("work_queue", queue.id),
+        link("agent", last.id) if last else link("work_queue", queue.id),
         since=(last.stopped or last.last_seen) if last else None,
         fix=f"Start an agent: python manage.py rqworker {spoken_name(queue)}",
     )
 
 
 def _agents_busy(run: FlowRun, holders: list[dict[str, Any]], position: int) -> Reason:
-    named, more = holders[:HOLDERS_NAMED], len(holders) - HOLDERS_NAMED
-    names = ", ".join(holder["name"] for holder in named) + (f" and {more} more" if more > 0 else "")
-    place = f"number {position}" if position <= POSITIONS_COUNTED else f"beyond number {POSITIONS_COUNTED}"
-    return _reason(
+    return reason(
         "agents_busy",
-        f"All agents of its queue are busy with {names}. It is {place} in the queue.",
-        _link("flow_run", holders[0]["id"]),
+        f"All agents of its queue are busy with {listing(holders)}. It is {place(position)} in the queue.",
+        link("flow_run", holders[0]["id"]),
         since=run.expected_start_time,
         position=position,
         fix="Start another agent, or wait.",
-        holders=[{"kind": "flow_run", "id": str(holder["id"]), "name": holder["name"]} for holder in named],
+        holders=named(holders),
     )
-
-
-def _position(run: FlowRun, now: datetime) -> int:
-    """The place in the queue, in the order of claims; counted no further than 1,000."""
-    sooner = Q(priority=run.priority, expected_start_time__lt=run.expected_start_time)
-    ahead = FlowRun.objects.filter(
-        Q(priority__gt=run.priority, expected_start_time__lte=now) | sooner,
-        work_queue=run.work_queue,
-        state_type=StateType.SCHEDULED,
-        lease_expires=None,
-    ).exclude(deployment__paused=True)
-    return ahead[:POSITIONS_COUNTED].count() + 1
 
 
 def _of_scheduler(now: datetime) -> Iterator[Reason]:
     last = ServiceStatus.objects.filter(name="sweep").aggregate(last=Max("last_success"))["last"]
     if last is not None and now - last <= SCHEDULER_BEHIND_AFTER:
         return
-    ago = f"has not worked for {_span(now - last)}" if last else "has never run"
+    ago = f"has not worked for {span(now - last)}" if last else "has never run"
     text = f"The scheduler {ago}: nothing rings for runs that become due."
-    yield _reason("scheduler_behind", text, since=last, fix="Start it: python manage.py scheduler")
+    yield reason("scheduler_behind", text, since=last, fix="Start it: python manage.py scheduler")
 
 
 def _picked(run: FlowRun) -> Reason:
     assert run.agent is not None
     text = f"Agent {run.agent.name} on {run.agent.hostname} took it and is starting its process."
-    return _reason("picked_by_agent", text, _link("agent", run.agent.id), since=run.claimed_time)
+    return reason("picked_by_agent", text, link("agent", run.agent.id), since=run.claimed_time)
 
 
 def _cancelling(run: FlowRun) -> Reason:
     grace = settings.PORTAL_CANCEL_GRACE_SECONDS
-    asked = _moment(run.state_timestamp)
+    asked = moment(run.state_timestamp)
     text = f"It was asked to stop at {asked}, and is killed if it still runs {grace:g} s later."
-    return _reason("cancelling", text, _link("flow_run", run.id), since=run.state_timestamp)
+    return reason("cancelling", text, link("flow_run", run.id), since=run.state_timestamp)
 
 
 def _paused(run: FlowRun) -> Reason:
@@ -212,23 +180,10 @@ def _paused(run: FlowRun) -> Reason:
         pause = pause_of(tx, run.id)
     asks = pause is not None and pause.schema is not None
     text = f"It is {run.state_name.lower()} until somebody {'answers it' if asks else 'resumes it'}"
-    text += f", and fails at {_moment(run.pause_expires)}." if run.pause_expires else "."
+    text += f", and fails at {moment(run.pause_expires)}." if run.pause_expires else "."
     fix = "Fill in the form on its page, or send its input to the API." if asks else "Resume the run."
-    return _reason("paused", text, since=run.state_timestamp, fix=fix)
+    return reason("paused", text, since=run.state_timestamp, fix=fix)
 
 
 def _starting_now(run: FlowRun) -> Reason:
-    return _reason("starting_now", "Nothing holds it: it starts now.", since=run.expected_start_time)
-
-
-def _moment(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _span(span: timedelta) -> str:
-    """A span in its largest unit: `3 h`, `20 min`, `5 s`."""
-    seconds = max(0, round(span.total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    return reason("starting_now", "Nothing holds it: it starts now.", since=run.expected_start_time)

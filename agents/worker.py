@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import redis
@@ -26,7 +27,7 @@ from rq.utils import as_text, now
 from rq.worker import WorkerStatus
 
 from agents import doorbell, errands, horse, registry
-from agents.claim import Claimed, claim, release
+from agents.claim import Claimed, claim, release, turn_taken
 from agents.hints import Hints
 from agents.offspring import adopt_orphans
 from agents.recycling import Recycling, allow_signals, hold_signals
@@ -75,6 +76,7 @@ class AgentWorker(Worker):
         self._recycling = recycling
         self._runs = 0
         self._claim_in_doubt = True
+        self._served: list[UUID] = []  # workspaces, the last one at the end
         self._database_wait = 0.0
         self._beat_at = self._presence_at = 0.0
         self._identity = identity
@@ -154,9 +156,10 @@ class AgentWorker(Worker):
             self._claim_in_doubt = False
         if self._take_errands(of_flows=True):
             return True
-        claimed = claim(self._session, self._identity.id, self._identity.queue_ids)
+        claimed = claim(self._session, self._identity.id, self._identity.queue_ids, self._served)
         if claimed is None:
             return self._take_errands(of_flows=False)
+        self._served = turn_taken(self._served, claimed.workspace_id)
         self._execute(claimed)
         return True
 

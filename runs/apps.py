@@ -1,3 +1,5 @@
+from uuid import UUID
+
 from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models.signals import post_migrate
@@ -10,7 +12,15 @@ class RunsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from flows.sdk import resting
         from runs import checks, partitions
 
+        resting.fill(_rest_on_bell)
         register(checks.ports_are_filled, checks.PORTS)
         post_migrate.connect(partitions.make_after_migrating, sender=self)
+
+
+def _rest_on_bell(lease_id: UUID, seconds: float) -> None:
+    from runs.slot_bell import rest
+
+    rest(lease_id, seconds)

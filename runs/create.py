@@ -14,6 +14,7 @@ from flows.sdk.ids import uuid7
 from flows.sdk.names import random_name
 from flows.sdk.states import Scheduled, State, StateType
 from runs import announce
+from runs.collisions import settle_in
 from runs.models import FlowRun
 from runs.session import DjangoSession, Session, Transaction
 
@@ -40,7 +41,7 @@ WITH given AS (
          0, 0, 0, '', 1, now(), now()
     FROM given
     ON CONFLICT DO NOTHING
-    RETURNING id, state_id, expected_start_time <= now() AS due
+    RETURNING id, state_id, deployment_id, expected_start_time <= now() AS due
 ), history AS (
     INSERT INTO runs_flowrunstate
         (id, flow_run_id, type, name, message, timestamp, attempt, state_details)
@@ -48,7 +49,8 @@ WITH given AS (
            g.state_details
     FROM given g JOIN made m ON m.id = g.id
 )
-SELECT id, due FROM made
+SELECT m.id, m.due, CASE WHEN m.due AND d.collision_strategy <> 'ENQUEUE' THEN d.id END
+FROM made m LEFT JOIN flows_deployment d ON d.id = m.deployment_id AND d.concurrency_limit IS NOT NULL
 """
 
 
@@ -138,8 +140,11 @@ def insert_runs(session: Session, news: Sequence[NewRun]) -> list[UUID]:
 def insert_runs_in(tx: Transaction, news: Sequence[NewRun]) -> list[UUID]:
     """`insert_runs` within a transaction that the caller has open."""
     rows = orjson.dumps([new.as_row() for new in news], default=str).decode()
-    made = {row[0]: row[1] for row in tx.execute(INSERT, [rows])}
+    inserted = tx.execute(INSERT, [rows])
+    made = {row[0]: row[1] for row in inserted}
     tx.on_commit(lambda: _announce([(new, made[new.id]) for new in news if new.id in made]))
+    for deployment_id in sorted({row[2] for row in inserted if row[2]}):
+        settle_in(tx, deployment_id)
     return [new.id for new in news if new.id in made]
 
 

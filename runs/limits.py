@@ -1,4 +1,8 @@
-"""Slots of concurrency limits: taken together or not at all, leased, and freed by whatever ends first."""
+"""Slots of concurrency limits: taken together or not at all, leased, and freed by whatever ends first.
+
+Whoever finds too few free slots stands in line: nobody who comes later is served before, not even one who
+wants fewer. It keeps its place by asking again; after 5 s of silence it has gone.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +10,7 @@ from math import inf
 from uuid import UUID
 
 from flows.sdk.ids import uuid7
-from runs.session import Session, Transaction
+from runs.session import Row, Session, Transaction
 
 
 class LimitError(ValueError):
@@ -34,11 +38,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`missing` are names without a limit, which hold nobody back. `wait_seconds` None: granted."""
+    """`missing` are names without a limit, which hold nobody back. `wait_seconds` None: granted.
+
+    `position` is the place in line for the limit `blocked_by`: 1 is next.
+    """
 
     missing: tuple[str, ...]
     wait_seconds: float | None = None
     blocked_by: str = ""
+    position: int = 0
 
 
 # In order of ids, so that no two who want several limits wait for each other.
@@ -58,17 +66,55 @@ s.expires > clock_timestamp() AND NOT EXISTS (
 # left when it expires in 1.5 s. A second statement, since only one that begins after the lock was got sees
 # what the one before us took.
 COUNT = f"""
-SELECT s.limit_id,
-       sum(CASE WHEN s.decays
-           THEN least(s.occupied, ceil(left_.seconds * l.slot_decay_per_second)) ELSE s.occupied END),
-       max(CASE WHEN s.decays THEN left_.seconds END),
-       bool_or(s.lease = %s)
-FROM runs_slot s
-JOIN runs_concurrencylimit l ON l.id = s.limit_id
-CROSS JOIN LATERAL (SELECT extract(epoch FROM s.expires - clock_timestamp()) AS seconds) left_
-WHERE s.limit_id = ANY(%s) AND {HELD}
-GROUP BY s.limit_id
+SELECT l.id, held.slots, held.seconds, held.ours, line.slots, line.length
+FROM runs_concurrencylimit l
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(CASE WHEN s.decays
+               THEN least(s.occupied, ceil(left_.seconds * l.slot_decay_per_second))
+               ELSE s.occupied END), 0) AS slots,
+           coalesce(max(CASE WHEN s.decays THEN left_.seconds END), 0) AS seconds,
+           coalesce(bool_or(s.lease = %s), false) AS ours
+    FROM runs_slot s
+    CROSS JOIN LATERAL (SELECT extract(epoch FROM s.expires - clock_timestamp()) AS seconds) left_
+    WHERE s.limit_id = l.id AND {HELD}
+) held
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(s.wanted), 0) AS slots, count(*) AS length
+    FROM runs_waiter s
+    LEFT JOIN runs_waiter mine
+        ON mine.limit_id = s.limit_id AND mine.lease = %s AND mine.expires > clock_timestamp()
+    WHERE s.limit_id = l.id AND {HELD} AND s.lease <> %s
+      AND (mine.id IS NULL OR (s.since, s.lease) < (mine.since, mine.lease))
+) line
+WHERE l.id = ANY(%s)
 """
+
+# One stands in line only where it is full: meanwhile somebody else may use the other slots.
+# Who asks again in time keeps its places; who does not stands at the end.
+WAIT = """
+WITH gone AS (
+    DELETE FROM runs_waiter WHERE limit_id = ANY(%s) AND lease <> %s AND expires <= clock_timestamp()
+), moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS since, clock_timestamp() + make_interval(secs => %s) AS expires
+), kept AS (
+    UPDATE runs_waiter w SET expires = moment.expires FROM moment
+    WHERE w.lease = %s AND w.expires > clock_timestamp()
+)
+INSERT INTO runs_waiter (id, limit_id, lease, wanted, flow_run_id, holder, since, expires)
+SELECT t.id, t.limit_id, %s, %s, %s, %s, moment.since, moment.expires
+FROM unnest(%s::uuid[], %s::uuid[]) AS t(id, limit_id), moment
+WHERE NOT EXISTS (
+    SELECT 1 FROM runs_waiter w
+    WHERE w.limit_id = t.limit_id AND w.lease = %s AND w.expires > clock_timestamp())
+ON CONFLICT (limit_id, lease) DO UPDATE SET since = excluded.since, expires = excluded.expires
+"""
+LEAVE = "DELETE FROM runs_waiter WHERE limit_id = ANY(%s) AND lease = %s RETURNING limit_id"
+LEAVE_ALL = """
+DELETE FROM runs_waiter w USING runs_concurrencylimit l
+WHERE l.id = w.limit_id AND l.workspace_id = %s AND w.lease = %s
+RETURNING w.limit_id
+"""
+PRESENCE_SECONDS = 5.0
 
 TAKE = """
 WITH gone AS (
@@ -92,7 +138,18 @@ RETURNING s.id
 RELEASE = """
 DELETE FROM runs_slot s USING runs_concurrencylimit l
 WHERE l.id = s.limit_id AND l.workspace_id = %s AND s.lease = %s AND NOT s.decays
-RETURNING s.id
+RETURNING s.limit_id
+"""
+
+
+# Tells the first in each line, by its lease, and nobody if there is none. A hint: who misses it asks anyway.
+CHANNEL = "portal_slots"
+WAKE = """
+SELECT pg_notify(%s, first.lease::text) FROM (
+    SELECT DISTINCT ON (w.limit_id) w.lease FROM runs_waiter w
+    WHERE w.limit_id = ANY(%s) AND w.expires > clock_timestamp()
+    ORDER BY w.limit_id, w.since, w.lease
+) first
 """
 
 
@@ -108,6 +165,11 @@ class _Limit:
     taken: int = 0
     decayed_in: float = 0.0  # seconds until all that decays is gone
     is_ours: bool = False  # an earlier request of the same lease was granted
+    ahead: int = 0  # slots that those want who stand before us
+    line: int = 0  # how many those are
+
+    def is_full(self, occupy: int) -> bool:
+        return self.taken + self.ahead + occupy > self.limit
 
 
 def acquire(session: Session, wanted: Wanted) -> Answer:
@@ -121,11 +183,13 @@ def acquire(session: Session, wanted: Wanted) -> Answer:
         _check(limits, wanted)
         if all(limit.is_ours for limit in limits):
             return Answer(missing)
-        full = [limit for limit in limits if limit.taken + wanted.occupy > limit.limit]
+        full = [limit for limit in limits if limit.is_full(wanted.occupy)]
         if full:
+            _stand_in_line(tx, full, wanted)
             longest = max(full, key=lambda limit: _wait(limit, wanted.occupy))
-            return Answer(missing, _wait(longest, wanted.occupy), longest.name)
+            return Answer(missing, _wait(longest, wanted.occupy), longest.name, longest.line + 1)
         _take(tx, limits, wanted)
+        _wake(tx, tx.execute(LEAVE, [[limit.id for limit in limits], wanted.lease_id]))
     return Answer(missing)
 
 
@@ -133,8 +197,9 @@ def _locked(tx: Transaction, wanted: Wanted) -> list[_Limit]:
     rows = tx.execute(LOCK, [wanted.workspace_id, list(wanted.names)])
     counts = {}
     if rows:
-        counted = tx.execute(COUNT, [wanted.lease_id, [row[0] for row in rows]])
-        counts = {row[0]: (int(row[1]), float(row[2] or 0), row[3]) for row in counted}
+        lease = wanted.lease_id
+        counted = tx.execute(COUNT, [lease, lease, lease, [row[0] for row in rows]])
+        counts = {row[0]: (int(row[1]), float(row[2]), row[3], int(row[4]), row[5]) for row in counted}
     return [_Limit(*row, *counts.get(row[0], ())) for row in rows]
 
 
@@ -152,7 +217,13 @@ def _wait(limit: _Limit, occupy: int) -> float:
     decaying = limit.decayed_in * limit.decay
     if limit.decay <= 0 or excess > decaying + 1:
         return inf
-    return max(0.0, limit.decayed_in - (decaying - excess) / limit.decay)
+    return max(0.0, limit.decayed_in - (decaying - excess - limit.ahead) / limit.decay)
+
+
+def _stand_in_line(tx: Transaction, full: Sequence[_Limit], wanted: Wanted) -> None:
+    ids, lease = [limit.id for limit in full], wanted.lease_id
+    who = [lease, wanted.occupy, wanted.flow_run_id, wanted.holder]
+    tx.execute(WAIT, [ids, lease, PRESENCE_SECONDS, lease, *who, [uuid7() for _ in ids], ids, lease])
 
 
 def _take(tx: Transaction, limits: Sequence[_Limit], wanted: Wanted) -> None:
@@ -180,6 +251,15 @@ def renew(session: Session, workspace_id: UUID, lease_id: UUID, seconds: float) 
 
 
 def release(session: Session, workspace_id: UUID, lease_id: UUID) -> bool:
-    """Free the slots of a lease; False if they were free already."""
+    """Free the slots of a lease, or leave the line for them; False if they were free already."""
     with session.transaction() as tx:
-        return bool(tx.execute(RELEASE, [workspace_id, lease_id]))
+        left = tx.execute(LEAVE_ALL, [workspace_id, lease_id])
+        freed = tx.execute(RELEASE, [workspace_id, lease_id])
+        _wake(tx, [*left, *freed])
+    return bool(freed)
+
+
+def _wake(tx: Transaction, limits: Sequence[Row]) -> None:
+    """Tell those who are now the first in line for these limits: there may be slots for them."""
+    if limits:
+        tx.execute(WAKE, [CHANNEL, [limit_id for (limit_id,) in limits]])

@@ -19,6 +19,7 @@ from runs.pausing import continues, is_suspension, pause_columns, settle_pause
 from runs.quarantine import quarantine_if_poisoned
 from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Proposal
 from runs.session import Session, Transaction
+from runs.slots import if_there_is_a_slot, ring_for_slot
 
 LOCK = """
 SELECT r.id, r.workspace_id, r.state_id, r.state_type, r.state_name, r.state_message, r.state_timestamp,
@@ -89,6 +90,8 @@ def transition_in(
     if run is None:
         return Verdict(Status.ABORT, None, f"there is no flow run {run_id}")
     decision = (FORCED if force else ORCHESTRATION).decide(run, Proposal(state, attempt))
+    if not force:
+        decision = if_there_is_a_slot(tx, run, decision)
     if decision.store is None:
         return _verdict(decision, run.state())
     version = _store(tx, run, decision.store)
@@ -101,6 +104,8 @@ def transition_in(
     last = decision.then or decision.store
     if last.is_crashed() and run.has_deployment:
         quarantine_if_poisoned(tx, run.id)
+    if gives_back(run, last):
+        ring_for_slot(tx, run.id)
     _announce_on_commit(tx, run, last, version)
     return _verdict(decision, last)
 
@@ -172,6 +177,16 @@ def keeps_lease(state: State) -> bool:
     if state.type is StateType.PAUSED:
         return not is_suspension(state)
     return state.type not in TERMINAL
+
+
+UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
+
+
+def gives_back(run: Current, state: State) -> bool:
+    """Whether the run had a slot of the limits above it, and has none in this state."""
+    if run.work_queue_id is None or not (run.leased or run.state_type in UNDER_WAY):
+        return False
+    return not keeps_lease(state) and state.type not in UNDER_WAY
 
 
 def _announce_on_commit(tx: Transaction, run: Current, state: State, version: int) -> None:

@@ -1,5 +1,7 @@
 """Work queues: where runs wait for an agent."""
 
+from uuid import UUID
+
 from django.db import models
 
 from agents.models.work_pool import WorkPool
@@ -19,7 +21,12 @@ class WorkQueue(ScopedModel):
     work_pool = models.ForeignKey(WorkPool, on_delete=models.CASCADE, related_name="queues")
     name = models.CharField(max_length=100, validators=[NAME_RULE])
     priority = models.PositiveSmallIntegerField(default=1, help_text="1 is served first.")
+    description = models.TextField(blank=True, default="")
+    concurrency_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Runs at once. Empty: no limit. 0: none starts."
+    )
     paused = models.BooleanField(default=False)
+    last_polled = models.DateTimeField(null=True, blank=True, help_text="By a Prefect worker.")
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
 
@@ -28,3 +35,9 @@ class WorkQueue(ScopedModel):
 
     def __str__(self) -> str:
         return f"{self.work_pool.name}/{self.name}"
+
+    @property
+    def workspace_id(self) -> UUID:
+        """The workspace of its pool."""
+        workspace_id: UUID = self.work_pool.workspace_id
+        return workspace_id

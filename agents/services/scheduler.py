@@ -9,6 +9,7 @@ from datetime import datetime
 
 from agents.models import ServiceStatus
 from agents.services import materialise
+from agents.services.collisions import settle_collisions
 from agents.services.errands import ErrandKeeper
 from agents.services.housekeeping import keep_house
 from agents.services.late import mark_late
@@ -41,6 +42,7 @@ class Scheduler:
             self._loop(materialise.NAME, self._materialise, every=5),
             ring,
             self._loop("sweep", sweep, every=1),
+            self._loop("collisions", settle_collisions, every=1),
             self._loop("late", mark_late, every=1),
             self._loop("pauses", expire_pauses, every=1),
             self._loop("errands", ErrandKeeper().step, every=1),

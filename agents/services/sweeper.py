@@ -11,28 +11,28 @@ from django.db import connection
 from rq import Queue
 
 from agents import doorbell
-from agents.claim import claimable
+from agents.claimable import LIVE_AND_SHUT, OPEN_QUEUE, claimable
 from agents.registry import OFFLINE_AFTER
 from agents.services.database import alone
 
 # Counting stops at the number of agents, so the cost does not grow with the backlog.
 WANTED = f"""
-WITH serving AS (
+WITH {LIVE_AND_SHUT}, serving AS (
     SELECT unnest(queues) AS queue_id, count(*) AS agents
     FROM agents_agent WHERE stopped IS NULL AND draining IS NULL AND last_seen > %(seen)s
     GROUP BY 1
 )
 SELECT q.id, w.name, p.name, q.name, due.runs
 FROM serving s
-JOIN agents_workqueue q ON q.id = s.queue_id AND NOT q.paused
-JOIN agents_workpool p ON p.id = q.work_pool_id AND p.type = 'agents' AND NOT p.paused
+JOIN agents_workqueue q ON q.id = s.queue_id
+JOIN agents_workpool p ON p.id = q.work_pool_id
 JOIN flows_workspace w ON w.id = p.workspace_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS runs FROM (
         SELECT 1 {claimable("%(now)s")} LIMIT s.agents
     ) enough
 ) due
-WHERE due.runs > 0
+WHERE due.runs > 0 AND {OPEN_QUEUE}
 """
 
 

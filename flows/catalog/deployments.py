@@ -10,7 +10,7 @@ from django.db import transaction
 from flows.catalog.parameters import FieldError, schema_errors, storage_errors
 from flows.catalog.schedules import ScheduleSpec, check_schedules, replace_schedules
 from flows.catalog.versions import note_version
-from flows.models import Deployment, Flow, Workspace
+from flows.models import CollisionStrategy, Deployment, Flow, Workspace
 
 
 def get_or_create_flow(workspace: Workspace, name: str, tags: Iterable[str] = ()) -> tuple[Flow, bool]:
@@ -40,12 +40,15 @@ def deploy(
     hand_back: bool | None = None,
     job_variables: Mapping[str, Any] | None = None,
     enforce_parameter_schema: bool = True,
+    concurrency_limit: int | None = None,
+    collision_strategy: str = CollisionStrategy.ENQUEUE,
 ) -> tuple[Deployment, bool]:
     """Create the deployment `flow_name/name`, or change it to what is given here.
 
     Returns it and whether it was made now. `schedules` None leaves the schedules, and `paused` or
-    `hand_back` None the switch, as they are; `crash_retries` None means as the flow says. What changes
-    makes a version. Raises ValidationError, field by field.
+    `hand_back` None the switch, as they are; `crash_retries` None means as the flow says,
+    `concurrency_limit` None any number of runs at once. What changes makes a version. Raises
+    ValidationError, field by field.
     """
     values = {
         "workspace": workspace,
@@ -61,6 +64,8 @@ def deploy(
         "crash_retry_delay_seconds": crash_retry_delay_seconds,
         "job_variables": dict(job_variables or {}),
         "enforce_parameter_schema": enforce_parameter_schema,
+        "concurrency_limit": concurrency_limit,
+        "collision_strategy": collision_strategy,
     }
     switches = {"paused": paused, "hand_back": hand_back}
     values.update({name: switch for name, switch in switches.items() if switch is not None})

@@ -16,6 +16,7 @@ from flows.sdk.bundles import PREFIX
 KEPT = (
     "entrypoint", "path", "parameters", "parameter_openapi_schema", "work_queue_id", "tags", "description",
     "version", "crash_retries", "crash_retry_delay_seconds", "job_variables", "enforce_parameter_schema",
+    "concurrency_limit", "collision_strategy",
 )  # fmt: skip
 
 

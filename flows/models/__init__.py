@@ -1,6 +1,6 @@
 from flows.models.block import Block
 from flows.models.calendar import Calendar
-from flows.models.deployment import Deployment
+from flows.models.deployment import CollisionStrategy, Deployment
 from flows.models.flow import Flow
 from flows.models.schedule import Schedule
 from flows.models.variable import Variable
@@ -11,6 +11,7 @@ __all__ = [
     "Block",
     "Bundle",
     "Calendar",
+    "CollisionStrategy",
     "Deployment",
     "DeploymentVersion",
     "Flow",

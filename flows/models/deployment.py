@@ -6,11 +6,21 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models import Q
 
 from flows.models.flow import Flow
 from flows.models.workspace import NAME_RULE, Workspace
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
+
+
+class CollisionStrategy(models.TextChoices):
+    """What becomes of a run that is due while all slots of its deployment are taken."""
+
+    ENQUEUE = "ENQUEUE", "Wait for a free slot"
+    CANCEL_NEW = "CANCEL_NEW", "Cancel the new run"
+    CANCEL_RUNNING = "CANCEL_RUNNING", "Cancel the oldest running one"
+    KEEP_LATEST = "KEEP_LATEST", "Wait, but only the newest"
 
 
 class Deployment(ScopedModel):
@@ -55,11 +65,31 @@ class Deployment(ScopedModel):
     quarantined = models.DateTimeField(
         null=True, blank=True, help_text="Since when it is paused because its last runs all crashed."
     )
+    concurrency_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Runs at once. Empty: no limit. 0: none starts."
+    )
+    collision_strategy = models.CharField(
+        max_length=20, choices=CollisionStrategy, default=CollisionStrategy.ENQUEUE
+    )
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["flow", "name"], name="deployment_name_in_flow")]
+        indexes = [
+            # The claim: what may not start, whoever runs.
+            models.Index(
+                fields=["work_queue"],
+                name="deployment_shut",
+                condition=Q(paused=True) | Q(concurrency_limit=0),
+            ),
+            # Collisions: those that do more than wait.
+            models.Index(
+                fields=["work_queue"],
+                name="deployment_collides",
+                condition=Q(concurrency_limit__isnull=False) & ~Q(collision_strategy="ENQUEUE"),
+            ),
+        ]
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
         """As Django's; whoever switches the pause off ends a quarantine with it."""

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from flows.sdk import portal
-from flows.sdk.client import PortalApiError
+from flows.sdk.client import NoAnswer, PortalApiError
 from flows.sdk.context import current_flow, current_task
 from flows.sdk.ids import uuid7
 from flows.sdk.leases import (
@@ -25,12 +25,16 @@ from flows.sdk.leases import (
     loss_of_thread,
     lost_slots,
 )
-from flows.sdk.steps import Sleep, Steps, drive, drive_async
+from flows.sdk.resting import Rest
+from flows.sdk.steps import Steps, drive, drive_async
 
 logger = logging.getLogger("flows.concurrency")
 
 FIRST_POLL = 0.05
 LONGEST_POLL = 0.5  # how long a freed slot may stay unnoticed
+# Where a bell rings for whoever is next, looking is only for what rings no bell: leases and runs that ended.
+FIRST_ON_BELL = 0.25
+LONGEST_ON_BELL = 2.0
 
 Names = str | Sequence[str]
 
@@ -180,18 +184,34 @@ def _acquired(wanted: Wanted, on_wait: Callable[[], object] = lambda: None) -> S
     while not (answer := (yield from _asked(server, body)))["granted"]:
         left = None if deadline is None else deadline - monotonic()
         if left is not None and left <= 0:
+            yield from _leave_line(server, wanted)
             raise AcquireConcurrencySlotTimeoutError(_too_long(wanted, answer["blocked_by"]))
         if not said:
             logger.info("Waiting for %d slot(s) of limit '%s'", wanted.occupy, answer["blocked_by"])
             on_wait()
             said = True
-        pause = max(FIRST_POLL / 10, min(answer["retry_after"] or delay, LONGEST_POLL))
-        yield Sleep(pause if left is None else min(pause, left))
-        delay = min(1.5 * delay, LONGEST_POLL)
+        delay = FIRST_POLL if answer["position"] == 1 else min(1.5 * delay, LONGEST_POLL)
+        yield _until_next_look(wanted, answer, delay, left)
     wanted.missing = answer["missing"]
     if answer["missing"]:
         logger.debug("There is no concurrency limit %s: going on", ", ".join(answer["missing"]))
     return server if len(answer["missing"]) < len(wanted.names) else None
+
+
+def _until_next_look(wanted: Wanted, answer: dict[str, Any], delay: float, left: float | None) -> Rest:
+    """Slots go to those who wait in their order, so only the first in line has to look often."""
+    by_clock = max(FIRST_POLL / 10, min(answer["retry_after"] or delay, LONGEST_POLL))
+    on_bell = answer["retry_after"] or (FIRST_ON_BELL if answer["position"] == 1 else LONGEST_ON_BELL)
+    most = LONGEST_ON_BELL if left is None else left
+    return Rest(wanted.lease_id, min(by_clock, most), min(on_bell, most))
+
+
+def _leave_line(server: portal.Portal, wanted: Wanted) -> Steps[None]:
+    """Let those behind pass at once; without it they would wait for a few seconds."""
+    try:
+        yield from portal.ask(lambda: server.post(f"concurrency_limits/leases/{wanted.lease_id}/release", {}))
+    except (NoAnswer, PortalApiError) as error:
+        logger.debug("Could not leave the line for %s: %s", ", ".join(wanted.names), error)
 
 
 def _asked(server: portal.Portal, body: dict[str, Any]) -> Steps[dict[str, Any]]:

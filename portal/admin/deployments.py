@@ -58,7 +58,10 @@ class DeploymentAdmin(ScopedAdmin):
     search_fields = ("name", "flow__name")
     ordering = ("flow__name", "name")
     empty_text = "No deployments yet. Make one: python manage.py deploy flow.py:my_flow --name prod"
-    fields = ("work_queue", "paused", "hand_back", "description", "parameters", "tags")
+    fields = (
+        "work_queue", "paused", "hand_back", "concurrency_limit", "collision_strategy", "description",
+        "parameters", "tags",
+    )  # fmt: skip
     deletable = True
 
     def get_urls(self) -> list[URLPattern]:

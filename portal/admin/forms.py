@@ -15,7 +15,16 @@ class DeploymentForm(AnyForm):
 
     class Meta:
         model = Deployment
-        fields = ("description", "work_queue", "parameters", "tags", "paused", "hand_back")
+        fields = (
+            "description",
+            "work_queue",
+            "parameters",
+            "tags",
+            "concurrency_limit",
+            "collision_strategy",
+            "paused",
+            "hand_back",
+        )
         help_texts = {
             "parameters": "JSON. Defaults of its runs; those left out are the flow's own.",
             "tags": "Separated by commas.",
@@ -28,6 +37,8 @@ class DeploymentForm(AnyForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "collision_strategy" in self.fields:
+            self.fields["collision_strategy"].required = False  # left out: it stays as it is
         queue = self.fields.get("work_queue")  # absent for those who may only look
         if isinstance(queue, forms.ModelChoiceField) and queue.queryset is not None:
             own = queue.queryset.filter(work_pool__workspace=self.instance.workspace_id)

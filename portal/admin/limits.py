@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from portal.admin.agents import lamp
 from portal.admin.looks import when
 from portal.admin.scoped import ScopedAdmin, ScopedInline
-from runs.models import ConcurrencyLimit, Slot
+from runs.models import ConcurrencyLimit, Slot, Waiter
 
 SHOWN = 3
 
@@ -50,20 +50,46 @@ class HolderInline(ScopedInline):
         return when(slot.expires)
 
 
+class WaiterInline(ScopedInline):
+    """Who stands in line, the next one first."""
+
+    model = Waiter
+    verbose_name = "waiter"
+    verbose_name_plural = "waiting, in this order"
+    fields = readonly_fields = ("who", "wanted", "for_how_long")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        present = Waiter.present().values_list("id", flat=True)
+        line = super().get_queryset(request).filter(id__in=present).select_related("flow_run")
+        return line.order_by("since", "lease")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @display(description="who")
+    def who(self, waiter: Waiter) -> SafeString | str:
+        return holder_of(waiter)
+
+    @display(description="since")
+    def for_how_long(self, waiter: Waiter) -> SafeString:
+        return when(waiter.since)
+
+
 class ConcurrencyLimitAdmin(ScopedAdmin):
     """The limits that `concurrency()` and `rate_limit()` ask for."""
 
-    list_display = ("name", "state", "taken", "holders", "rate", "workspace")
+    list_display = ("name", "state", "taken", "holders", "waiting", "rate", "workspace")
     list_select_related = ("workspace",)
     search_fields = ("name",)
     ordering = ("name",)
     fields = ("workspace", "name", "limit", "active", "slot_decay_per_second")
-    inlines = (HolderInline,)
+    inlines = (HolderInline, WaiterInline)
     addable = deletable = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         held = Prefetch("slots", Slot.held().select_related("flow_run"), to_attr="held")
-        return super().get_queryset(request).prefetch_related(held)
+        line = Prefetch("waiters", Waiter.present(), to_attr="line")
+        return super().get_queryset(request).prefetch_related(held, line)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Flows ask for it by this name."""
@@ -84,13 +110,17 @@ class ConcurrencyLimitAdmin(ScopedAdmin):
         more = f", and {len(limit.held) - SHOWN} more" if len(limit.held) > SHOWN else ""
         return format_html("{}" + ", {}" * (len(shown) - 1) + "{}", *shown, more) if shown else SafeString("")
 
+    @display(description="waiting")
+    def waiting(self, limit: Any) -> str:
+        return str(len(limit.line)) if limit.line else ""
+
     @display(description="frees itself")
     def rate(self, limit: ConcurrencyLimit) -> str:
         return f"{limit.slot_decay_per_second:g} a second" if limit.slot_decay_per_second else ""
 
 
-def holder_of(slot: Slot) -> SafeString | str:
-    """The run that holds the slots, as a link; else what the holder said of itself."""
+def holder_of(slot: Slot | Waiter) -> SafeString | str:
+    """The run that holds or wants the slots, as a link; else what it said of itself."""
     if slot.flow_run is None:
         return str(slot)
     url = reverse("admin:runs_flowrun_change", args=[slot.flow_run.pk])

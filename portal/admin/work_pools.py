@@ -1,20 +1,25 @@
 """Work pools, with their queues inline."""
 
+from collections import Counter
 from typing import Any
 
 from django.contrib.admin import display
+from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 
 from agents.models import WorkPool, WorkQueue
 from portal.admin.agents import lamp
+from portal.admin.looks import NOTHING
 from portal.admin.scoped import ScopedAdmin, ScopedInline
+from runs.models import FlowRun
+from runs.models.flow_run import UNDER_WAY
 
 
 class WorkQueueInline(ScopedInline):
-    """The pool's queues. One with deployments or runs cannot be deleted; pause it instead."""
+    """The pool's queues. Deleting one moves what needs it, so that is left to the API."""
 
     model = WorkQueue
-    fields = ("name", "priority", "paused")
+    fields = ("name", "priority", "concurrency_limit", "paused")
     ordering = ("priority", "name")
     addable = True
 
@@ -22,16 +27,30 @@ class WorkQueueInline(ScopedInline):
         return self.may_write(request, obj)
 
 
+class WorkPoolList(ChangeList):
+    """Counts the runs that are under way in a whole page of pools with one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        runs = FlowRun.objects.filter(UNDER_WAY, work_queue__work_pool__in=list(self.result_list))
+        held = Counter(runs.values_list("work_queue__work_pool_id", flat=True))
+        for pool in self.result_list:
+            pool.under_way = held[pool.pk]
+
+
 class WorkPoolAdmin(ScopedAdmin):
     """Where runs wait, and the switches that hold them back."""
 
-    list_display = ("name", "state", "queue_names", "type", "workspace", "description")
+    list_display = ("name", "state", "runs", "queue_names", "type", "workspace", "description")
     list_select_related = ("workspace",)
     search_fields = ("name",)
     ordering = ("name",)
-    fields = ("workspace", "name", "type", "description", "paused")
+    fields = ("workspace", "name", "type", "worker_type", "description", "concurrency_limit", "paused")
     inlines = (WorkQueueInline,)
     addable = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return WorkPoolList
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("queues")
@@ -44,7 +63,21 @@ class WorkPoolAdmin(ScopedAdmin):
     def state(self, pool: WorkPool) -> str:
         return lamp(not pool.paused, "open", "paused")
 
+    @display(description="under way")
+    def runs(self, pool: Any) -> str:
+        if pool.concurrency_limit is None:
+            return str(pool.under_way) if pool.under_way else NOTHING
+        return f"{pool.under_way} of {pool.concurrency_limit}"
+
     @display(description="queues")
     def queue_names(self, pool: WorkPool) -> str:
         queues = sorted(pool.queues.all(), key=lambda queue: (queue.priority, queue.name))
-        return ", ".join(f"{queue.name} (paused)" if queue.paused else queue.name for queue in queues)
+        return ", ".join(map(_named, queues))
+
+
+def _named(queue: WorkQueue) -> str:
+    """The queue's name, and what holds its runs back."""
+    notes = ["paused"] if queue.paused else []
+    if queue.concurrency_limit is not None:
+        notes.append(f"at most {queue.concurrency_limit}")
+    return f"{queue.name} ({', '.join(notes)})" if notes else queue.name

@@ -16,7 +16,7 @@ from portal.access.actors import actor_of, home_workspace
 from portal.api.fields import UUID_PATTERN, TextField
 from portal.api.resource import Resource, Row, Rows, read
 from runs import limits
-from runs.models import ConcurrencyLimit, FlowRun, Slot
+from runs.models import ConcurrencyLimit, FlowRun, Slot, Waiter
 from runs.session import DjangoSession
 
 Role = Membership.Role
@@ -70,7 +70,7 @@ class ConcurrencyLimits(Resource):
 
     def shape(self, rows: Rows) -> Rows:
         found = ConcurrencyLimit.objects.filter(id__in=[row["id"] for row in rows])
-        held = {limit.id: limit for limit in found.prefetch_related(_held_slots())}
+        held = {limit.id: limit for limit in found.prefetch_related(_held_slots(), _line())}
         return [{**row, **_holders(held[row["id"]])} for row in rows]
 
     def create(self, request: Request) -> Response:
@@ -89,11 +89,12 @@ class ConcurrencyLimits(Resource):
 
     @action(detail=False, methods=["post"])
     def acquire(self, request: Request) -> Response:
-        """Take the slots of all names or none: `{"granted", "missing", "retry_after", "blocked_by"}`.
+        """Take the slots of all names or none.
 
-        `retry_after` is in seconds, null if it depends on somebody who holds slots. 422 if there are
-        fewer slots than wanted, if a rate is asked of a limit that is none, or with `strict` if a limit
-        is missing.
+        The answer is `{"granted", "missing", "retry_after", "blocked_by", "position"}`. Who gets none stands
+        in line, at `position` (1 is next), as long as it asks again within 5 s. `retry_after` is in
+        seconds, null if it depends on somebody who holds slots. 422 if there are fewer slots than wanted,
+        if a rate is asked of a limit that is none, or with `strict` if a limit is missing.
         """
         body = read(AcquireInput, request)
         wanted = limits.Wanted(
@@ -121,7 +122,7 @@ class ConcurrencyLimits(Resource):
 
     @action(detail=False, methods=["post"], url_path=f"leases/(?P<lease_id>{UUID_PATTERN})/release")
     def release(self, request: Request, lease_id: str) -> Response:
-        """Free the slots of a lease: `{"released": false}` if they were free already."""
+        """Free the slots of a lease, or leave the line: `{"released": false}` if it held none."""
         workspace = home_workspace(actor_of(request), Role.OPERATOR)
         return Response({"released": limits.release(DjangoSession(), workspace.id, UUID(lease_id))})
 
@@ -140,11 +141,16 @@ def _as_json(answer: limits.Answer) -> Row:
         "missing": answer.missing,
         "retry_after": None if wait == float("inf") else wait,
         "blocked_by": answer.blocked_by,
+        "position": answer.position,
     }
 
 
 def _held_slots() -> "Prefetch[str, Any, str]":
     return Prefetch("slots", Slot.held(), to_attr="held")
+
+
+def _line() -> "Prefetch[str, Any, str]":
+    return Prefetch("waiters", Waiter.present(), to_attr="line")
 
 
 def _holders(limit: Any) -> Row:
@@ -160,4 +166,15 @@ def _holders(limit: Any) -> Row:
         }
         for slot in limit.held
     ]
-    return {"active_slots": sum(holder["occupied"] for holder in holders), "holders": holders}
+    waiters = [
+        {
+            "lease_id": waiter.lease,
+            "holder": waiter.holder,
+            "flow_run_id": waiter.flow_run_id,
+            "wanted": waiter.wanted,
+            "since": waiter.since,
+        }
+        for waiter in limit.line
+    ]
+    taken = sum(holder["occupied"] for holder in holders)
+    return {"active_slots": taken, "holders": holders, "waiters": waiters}

@@ -19,7 +19,7 @@ from agents.registry import BadQueueNameError, resolve
 from flows.catalog.deployments import deploy
 from flows.catalog.parameters import FieldError, storage_errors, validate
 from flows.catalog.versions import NoSuchVersionError, roll_back
-from flows.models import Deployment, DeploymentVersion, Flow, Membership, Workspace
+from flows.models import CollisionStrategy, Deployment, DeploymentVersion, Flow, Membership, Workspace
 from portal.access.actors import actor_of, created_by, has_role, home_workspace
 from portal.api.deployment_schedules import DeploymentSchedules, schedules_of
 from portal.api.errors import Conflict, InvalidInput
@@ -31,6 +31,7 @@ from portal.api.resource import Row, Rows, read
 from portal.api.schedules import ScheduleInput, spec_from
 from runs.create import NewRun, insert_runs
 from runs.models import FlowRun, TaskRun
+from runs.models.flow_run import HIGHEST, LOWEST
 from runs.quarantine import lift_quarantine
 from runs.session import DjangoSession
 
@@ -38,7 +39,7 @@ COLUMNS = (
     "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
     "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "version_number",
     "paused", "quarantined", "hand_back", "crash_retries", "crash_retry_delay_seconds", "job_variables",
-    "enforce_parameter_schema",
+    "enforce_parameter_schema", "concurrency_limit", "collision_strategy",
     "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
 )  # fmt: skip
 RENAMED = {
@@ -49,6 +50,7 @@ RENAMED = {
 }
 
 MOST_VERSIONS = 200
+MOST_RUNS = 1_000_000
 
 
 class DeploymentFilter(django_filters.FilterSet):
@@ -60,6 +62,14 @@ class DeploymentFilter(django_filters.FilterSet):
     work_queue = UUIDInFilter(field_name="work_queue_id")
     tags = TagsFilter()
     paused = django_filters.BooleanFilter()
+
+
+class CollisionInput(serializers.Serializer[Any]):
+    """What becomes of a run that finds no free slot, as Prefect's clients say it."""
+
+    collision_strategy = serializers.ChoiceField(
+        choices=CollisionStrategy.choices, required=False, allow_null=True
+    )
 
 
 class DeploymentInput(serializers.Serializer[Any]):
@@ -84,6 +94,13 @@ class DeploymentInput(serializers.Serializer[Any]):
     crash_retry_delay_seconds = serializers.FloatField(required=False, allow_null=True, min_value=0)
     job_variables = ObjectField(required=False, allow_null=True)
     enforce_parameter_schema = serializers.BooleanField(required=False, allow_null=True)
+    concurrency_limit = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=MOST_RUNS
+    )
+    collision_strategy = serializers.ChoiceField(
+        choices=CollisionStrategy.choices, required=False, allow_null=True
+    )
+    concurrency_options = CollisionInput(required=False, allow_null=True)
 
 
 class FirstDetails(serializers.Serializer[Any]):
@@ -109,6 +126,7 @@ class RunInput(serializers.Serializer[Any]):
     state = FirstState(required=False, allow_null=True)
     work_queue_name = TextField(max_length=100)
     job_variables = ObjectField(required=False, allow_null=True)
+    priority = serializers.IntegerField(required=False, allow_null=True, min_value=LOWEST, max_value=HIGHEST)
     parent_task_run_id = serializers.UUIDField(required=False, allow_null=True)
 
 
@@ -136,13 +154,17 @@ class Deployments(DeploymentSchedules):
         schedules = schedules_of([row["id"] for row in rows])
         return [
             {RENAMED.get(name, name): value for name, value in row.items()}
-            | {"schedules": schedules[row["id"]]}
+            | {
+                "schedules": schedules[row["id"]],
+                "concurrency_options": {"collision_strategy": row["collision_strategy"]},
+            }
             for row in rows
         ]
 
     def create(self, request: Request) -> Response:
         """Create the deployment, or change the one with this flow and name: 201 or 200."""
         body = read(DeploymentInput, request)
+        body = {**(body.pop("concurrency_options", None) or {}), **body}
         workspace, flow_name = self._flow_of(request, body)
         deployment, made = deploy(
             workspace,
@@ -226,6 +248,7 @@ class Deployments(DeploymentSchedules):
             idempotency_key=body.get("idempotency_key") or None,
             created_by=created_by(request),
             job_variables=body.get("job_variables", {}),
+            priority=body.get("priority", 0),
             parent_task_run_id=_parent_of(request, body),
         )
         if body.get("work_queue_name"):
@@ -240,7 +263,7 @@ class Deployments(DeploymentSchedules):
 _PASSED_ON = (
     "name", "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "description",
     "version", "paused", "hand_back", "crash_retries", "crash_retry_delay_seconds", "job_variables",
-    "enforce_parameter_schema",
+    "enforce_parameter_schema", "concurrency_limit", "collision_strategy",
 )  # fmt: skip
 
 

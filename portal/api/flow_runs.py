@@ -27,6 +27,7 @@ from runs.cancel import cancel
 from runs.models import FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL
 from runs.models.flow_run import StateType as StateChoices
+from runs.order import run_next
 from runs.resume import resume, suspended_by
 from runs.session import DjangoSession
 from runs.transition import transition
@@ -119,6 +120,7 @@ class FlowRuns(RunInputActions, RunResultActions, Reported):
         "create": Membership.Role.OPERATOR,
         "report": Membership.Role.OPERATOR,
         "cancel": Membership.Role.OPERATOR,
+        "run_next": Membership.Role.OPERATOR,
         "set_state": Membership.Role.OPERATOR,
         "suspend": Membership.Role.OPERATOR,
         "resume": Membership.Role.OPERATOR,
@@ -158,6 +160,15 @@ class FlowRuns(RunInputActions, RunResultActions, Reported):
             text = f"This run cannot be cancelled: it is {state.name}. {verdict.reason}"
             raise Conflict(detail=text.strip())
         return Response(verdict_as_json(verdict))
+
+    @action(detail=True, methods=["post"])
+    def run_next(self, request: Request, pk: str) -> Response:
+        """Let the run go before all others of its queue once it is due; 409 if it waits in none."""
+        run: FlowRun = self.get_object()
+        if not run_next(DjangoSession(), run.id):
+            text = f"This run cannot be put first: it is {run.state_name}, and waits in no queue."
+            raise Conflict(detail=text)
+        return Response(self.as_json(run.id))
 
     @action(detail=True, methods=["post"])
     def suspend(self, request: Request, pk: str) -> Response:

@@ -25,6 +25,7 @@ from portal.api.retention_policies import RetentionPolicies
 from portal.api.run_stats import RunStatistics
 from portal.api.task_runs import TaskRuns
 from portal.api.variables import Variables
+from portal.api.work_pools import WorkPools
 from portal.api.work_queues import WorkQueues
 
 
@@ -56,6 +57,7 @@ router.register("run_stats", RunStatistics, basename="api-run-stats")
 router.register("results", Results, basename="api-result")
 router.register("task_runs", TaskRuns, basename="api-task-run")
 router.register("variables", Variables, basename="api-variable")
+router.register("work_pools", WorkPools, basename="api-work-pool")
 router.register("work_queues", WorkQueues, basename="api-work-queue")
 
 urlpatterns: list[URLPattern | URLResolver] = [*router.urls, re_path("", NoSuchPath.as_view())]

@@ -22,6 +22,7 @@ from runs.cancel import cancel
 from runs.create import create_flow_run
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL
+from runs.order import run_next
 from runs.session import DjangoSession
 
 PAGE = "admin:runs_flowrun_change"
@@ -35,6 +36,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
         "changes": (require_GET(_changes), "runs_flowrun_changes"),
         "logs.txt": (require_GET(_logs), "runs_flowrun_logs"),
         "cancel": (require_POST(_cancel), "runs_flowrun_cancel"),
+        "next": (require_POST(_next), "runs_flowrun_next"),
         "resume": (require_POST(_resume), "runs_flowrun_resume"),
         "suspend": (require_POST(_suspend), "runs_flowrun_suspend"),
         "again": (require_POST(_again), "runs_flowrun_again"),
@@ -86,6 +88,14 @@ def _cancel(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse
     verdict = cancel(DjangoSession(), run.id, actor_of(request).name, force="force" in request.POST)
     if run.state_type in TERMINAL or verdict.state is None:
         messages.warning(request, f"{run.name} is over already: there was nothing to cancel.")
+    return redirect(PAGE, run.id)
+
+
+def _next(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    """Let the run go before all others of its queue."""
+    run = _operable(request, run_id)
+    if not run_next(DjangoSession(), run.id):
+        messages.warning(request, f"{run.name} waits in no queue any more.")
     return redirect(PAGE, run.id)
 
 

@@ -19,13 +19,14 @@ from portal.pages.markdown import as_html
 from portal.pages.pausing import pause_of_run
 from runs.logs import of_run
 from runs.models import FlowRun, FlowRunState
-from runs.models.flow_run import TERMINAL, StateType
+from runs.models.flow_run import NEXT, TERMINAL, StateType
 from runs.pausing import Pause
 
 KINDS = {
     "flow_run": "runs_flowrun", "flow": "flows_flow", "deployment": "flows_deployment",
     "schedule": "flows_schedule", "calendar": "flows_calendar",
     "work_queue": "agents_workqueue", "work_pool": "agents_workpool", "agent": "agents_agent",
+    "concurrency_limit": "runs_concurrencylimit",
 }  # fmt: skip
 MOST_STATES = 50
 MOST_RELATIVES = 20
@@ -183,6 +184,12 @@ class RunView:
     @cached_property
     def artifacts(self) -> list[Exhibit]:
         return exhibits_of(self.run)
+
+    @property
+    def can_go_next(self) -> bool:
+        """Whether it waits in a queue, and is not the first there by somebody's wish already."""
+        waits = self.run.state_type == "SCHEDULED" and self.run.lease_expires is None
+        return waits and self.run.work_queue_id is not None and self.run.priority != NEXT
 
     @property
     def can_suspend(self) -> bool:

@@ -2,7 +2,7 @@ from runs.models.artifact import Artifact
 from runs.models.errand import Errand
 from runs.models.event import Event
 from runs.models.flow_run import FlowRun, FlowRunState
-from runs.models.limit import ConcurrencyLimit, Slot
+from runs.models.limit import ConcurrencyLimit, Slot, Waiter
 from runs.models.log import Log
 from runs.models.result import Result, ResultLock
 from runs.models.retention import RetentionPolicy
@@ -26,4 +26,5 @@ __all__ = [
     "Slot",
     "TaskRun",
     "TaskRunState",
+    "Waiter",
 ]

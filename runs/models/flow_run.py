@@ -26,6 +26,30 @@ class StateType(models.TextChoices):
 TERMINAL = frozenset({"CANCELLED", "COMPLETED", "FAILED", "CRASHED"})
 
 
+# The run that goes first in its queue, whoever was put before it: "run next".
+NEXT = 32767
+HIGHEST, LOWEST = 10, -10
+# A level of priority is worth so much waiting: nothing waits for ever behind what is more important.
+AGEING = "interval '5 minutes'"
+
+
+def in_order() -> models.Func:
+    """What the runs of a queue are sorted by, least first: their due time, earlier by 5 minutes a level.
+
+    That is ageing without a clock in it, so an index can hold it: a run that has waited 5 minutes
+    longer stands beside one of the next priority that has just become due.
+    """
+    parts = models.F("expected_start_time"), models.F("priority")
+    # The order of the keywords is that of the migration: Django compares them so.
+    return models.Func(*parts, arg_joiner=f" AT TIME ZONE 'UTC' - {AGEING} * ", template="(%(expressions)s)")
+
+
+# What holds a slot of the limits above it. Prefect's workers take no lease: their runs count by their state.
+UNDER_WAY = Q(work_queue__isnull=False) & (
+    Q(lease_expires__isnull=False) | Q(state_type__in=["PENDING", "RUNNING", "CANCELLING"])
+)
+
+
 class FlowRun(ScopedModel):
     """One run of a flow. Only `runs.transition` and `agents.claim` change its state.
 
@@ -43,7 +67,7 @@ class FlowRun(ScopedModel):
         Deployment, on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
     )
     work_queue = models.ForeignKey(
-        "agents.WorkQueue", on_delete=models.PROTECT, null=True, blank=True, related_name="flow_runs"
+        "agents.WorkQueue", on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
     )
     schedule = models.ForeignKey(
         Schedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
@@ -57,7 +81,9 @@ class FlowRun(ScopedModel):
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     idempotency_key = models.CharField(max_length=500, null=True, blank=True)
     created_by = models.JSONField(null=True, blank=True)
-    priority = models.SmallIntegerField(default=0, help_text="Higher goes first within a queue.")
+    priority = models.SmallIntegerField(
+        default=0, help_text="From -10 to 10; higher goes first within a queue."
+    )
 
     state_id = models.UUIDField(null=True)
     state_type = models.CharField(max_length=20, choices=StateType, default=StateType.SCHEDULED)
@@ -131,10 +157,16 @@ class FlowRun(ScopedModel):
             # agents.claim: the best due run of a queue.
             models.Index(
                 "work_queue",
-                models.F("priority").desc(),
+                in_order(),
                 "expected_start_time",
-                name="flowrun_claimable",
+                name="flowrun_in_order",
                 condition=Q(state_type="SCHEDULED", lease_expires__isnull=True),
+            ),
+            # Limits: the runs that are under way, wherever they are executed.
+            models.Index(
+                fields=["work_queue", "deployment"],
+                name="flowrun_under_way",
+                condition=UNDER_WAY,
             ),
             # Scheduler loops: what is due, what is late.
             models.Index(

@@ -79,3 +79,34 @@ class Slot(ScopedModel):
         if not self.decays:
             return self.occupied
         return min(self.occupied, max(0, ceil((self.expires - now()).total_seconds() * decay)))
+
+
+class Waiter(ScopedModel):
+    """Somebody who asked for slots that were not free. First come, first served.
+
+    Whoever still waits asks again and again; one that has not for a while (`expires`) has gone.
+    """
+
+    workspace_path = "limit__workspace"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    limit = models.ForeignKey(ConcurrencyLimit, on_delete=models.CASCADE, related_name="waiters")
+    lease = models.UUIDField()
+    wanted = models.PositiveIntegerField(help_text="How many slots.")
+    flow_run = models.ForeignKey(
+        "runs.FlowRun", on_delete=models.CASCADE, null=True, blank=True, related_name="slot_waits"
+    )
+    holder = models.CharField(max_length=400, blank=True, default="", help_text="For people.")
+    since = models.DateTimeField()
+    expires = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["limit", "lease"], name="waits_once_per_lease")]
+
+    def __str__(self) -> str:
+        return self.holder or str(self.lease)
+
+    @classmethod
+    def present(cls) -> "models.QuerySet[Waiter]":
+        """Those that still wait, in the order of their turns."""
+        return cls.objects.filter(expires__gt=Now()).order_by("since", "lease")

@@ -12,6 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 from flows.models import Deployment, Membership, Workspace
 from flows.sdk import backend, portal
 from portal.access.tokens import create_token
+from runs import slot_bell
 from runs.create import create_flow_run
 from runs.models import FlowRun
 from tests.factories import default_workspace, make_deployment
@@ -34,10 +35,11 @@ FLOW_FILE = Path(__file__).parent / "flow_file.py"
 
 @pytest.fixture(autouse=True)
 def known_portal() -> Iterator[None]:
-    """Each test finds its own Portal."""
+    """Each test finds its own Portal, and leaves no connection behind."""
     backend.use(None)
     yield
     backend.use(None)
+    slot_bell.close()
 
 
 class Around(Stage):

@@ -52,6 +52,16 @@ def guarded(folder: str, name: str) -> None:
 
 
 @flow
+def alone(folder: str) -> None:
+    """Notes when it came and went; only one may at a time, by the limit of its deployment."""
+    with (Path(folder) / "log").open("a") as log:
+        log.write("in\n")
+    time.sleep(0.05)
+    with (Path(folder) / "log").open("a") as log:
+        log.write("out\n")
+
+
+@flow
 def crowd(folder: str) -> None:
     for number in range(6):
         guarded.submit(folder, str(number))

@@ -1,6 +1,7 @@
 """`concurrency` and `rate_limit` in flow code."""
 
 import asyncio
+import itertools
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ from flows.concurrency.sync import (
 from flows.models import Deployment
 from flows.sdk import backend
 from flows.sdk.concurrency import AcquireConcurrencySlotTimeoutError
+from runs.create import create_flow_run
 from runs.models import Slot, TaskRunState
 from tests.around.conftest import Around
 from tests.around.test_limits import make_limit
@@ -220,3 +222,20 @@ def test_a_killed_run_frees_its_slots_at_once(around: Around) -> None:
     assert around.ended(hog).state_type == "CRASHED"
     assert Slot.held().count() == 0
     assert around.ended(around.new("crowd", folder=str(around.folder))).state_type == "COMPLETED"
+
+
+@pytest.mark.processes
+def test_two_agents_keep_the_limit_of_a_deployment(around: Around) -> None:
+    first = around.new("alone", folder=str(around.folder))
+    Deployment.objects.update(concurrency_limit=1)
+    runs = [first, *(create_flow_run(first.deployment, parameters=first.parameters) for _ in range(5))]
+    around.agent()
+    around.agent()
+
+    ended = [around.ended(run) for run in runs]
+
+    assert {run.state_type for run in ended} == {"COMPLETED"}
+    assert (around.folder / "log").read_text().split() == ["in", "out"] * 6
+    ended.sort(key=lambda run: run.claimed_time)
+    for before, after in itertools.pairwise(ended):
+        assert before.end_time <= after.claimed_time

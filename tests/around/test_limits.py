@@ -1,19 +1,21 @@
 """Slots as rows: what is granted, what holds, what frees."""
 
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from django.utils.timezone import now
 
 from flows.models import Workspace
 from runs.limits import LimitError, Wanted, acquire, release, renew
-from runs.models import ConcurrencyLimit, FlowRun, Slot
+from runs.models import ConcurrencyLimit, FlowRun, Slot, Waiter
 from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
+from runs.slot_bell import SlotBell
 from tests.factories import default_workspace, make_run
 from tests.portal.fixtures import Caller
 
@@ -79,6 +81,53 @@ def test_an_expired_lease_and_an_ended_run_hold_nothing() -> None:
 
 
 @pytest.mark.django_db
+def test_first_come_first_served() -> None:
+    """Not even somebody who wants less is served before."""
+    make_limit(limit=2)
+    holder, big, small = wanted(), wanted(occupy=2), wanted()
+    assert is_granted(holder)
+
+    asked = [acquire(SESSION, each) for each in (big, small, big)]
+    assert [(each.position, each.wait_seconds is None) for each in asked] == [
+        (1, False),
+        (2, False),
+        (1, False),
+    ]
+    release(SESSION, holder.workspace_id, holder.lease_id)
+
+    assert [is_granted(small), is_granted(big), is_granted(small)] == [False, True, False]
+    assert [waiter.lease for waiter in Waiter.present()] == [small.lease_id]
+
+
+@pytest.mark.django_db
+def test_whoever_gives_up_dies_or_falls_silent_holds_up_nobody() -> None:
+    make_limit(limit=1)
+    run = make_run()
+    gives_up, dies, silent, waits = wanted(), wanted(flow_run_id=run.id), wanted(), wanted()
+    holder = wanted()
+    assert not any([not is_granted(holder), *map(is_granted, (gives_up, dies, silent, waits))])
+
+    release(SESSION, gives_up.workspace_id, gives_up.lease_id)
+    FlowRun.objects.filter(id=run.id).update(state_type="CRASHED")
+    Waiter.objects.filter(lease=silent.lease_id).update(expires=now() - timedelta(seconds=1))
+    release(SESSION, holder.workspace_id, holder.lease_id)
+
+    assert is_granted(waits)
+    assert not Waiter.present().exclude(lease=dies.lease_id).exists()
+
+
+@pytest.mark.django_db
+def test_whoever_was_silent_too_long_stands_at_the_end() -> None:
+    make_limit(limit=1)
+    holder, sleeper, patient = wanted(), wanted(), wanted()
+    assert not any([not is_granted(holder), is_granted(sleeper), is_granted(patient)])
+
+    Waiter.objects.filter(lease=sleeper.lease_id).update(expires=now() - timedelta(seconds=1))
+
+    assert acquire(SESSION, sleeper).position == 2
+
+
+@pytest.mark.django_db
 def test_a_renewed_lease_holds_on() -> None:
     make_limit(limit=1)
     want = wanted(lease_seconds=1)
@@ -111,17 +160,19 @@ def test_what_can_never_be_had_is_refused() -> None:
 
 @pytest.mark.django_db
 def test_a_rate_frees_itself_slot_by_slot() -> None:
-    make_limit(limit=2, slot_decay_per_second=10)
+    make_limit(limit=2, slot_decay_per_second=1)
     rate = {"lease_seconds": None}
     assert is_granted(wanted(occupy=2, **rate))
 
     soon = acquire(SESSION, wanted(**rate)).wait_seconds
+    Waiter.objects.all().delete()
     later = acquire(SESSION, wanted(occupy=2, **rate)).wait_seconds
+    Waiter.objects.all().delete()
 
-    assert soon is not None and 0 < soon <= 0.1
-    assert later is not None and 0.1 < later <= 0.2
-    Slot.objects.update(expires=now() + timedelta(seconds=0.09))  # one is free, one will be
-    assert Slot.objects.get().occupied_now(10) == 1
+    assert soon is not None and 0 < soon <= 1
+    assert later is not None and 1 < later <= 2
+    Slot.objects.update(expires=now() + timedelta(seconds=0.9))  # one is free, one will be
+    assert Slot.objects.get().occupied_now(1) == 1
     assert is_granted(wanted(**rate))
     assert not is_granted(wanted(**rate))
 
@@ -149,6 +200,32 @@ def test_of_many_that_ask_at_once_only_so_many_get_in() -> None:
     assert sorted(granted) == [False] * 9 + [True] * 3
 
 
+@pytest.mark.django_db(transaction=True)
+def test_whoever_waits_is_woken_when_slots_are_given_back() -> None:
+    make_limit(limit=1)
+    holder, waiter = wanted(), wanted()
+    assert is_granted(holder) and not is_granted(waiter)
+    bell = SlotBell()
+    resting = threading.Thread(target=bell.rest, args=[waiter.lease_id, 30])
+    resting.start()
+    while not listeners():
+        time.sleep(0.01)
+
+    release(SESSION, holder.workspace_id, holder.lease_id)
+    resting.join(5)
+
+    assert not resting.is_alive()
+    assert is_granted(waiter)
+    bell.close()
+
+
+def listeners() -> int:
+    """How many connections listen for slots that are given back."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN portal_slots%'")
+        return int(cursor.fetchone()[0])
+
+
 def test_the_api_makes_limits_and_shows_who_holds_them(
     editor: Caller, viewer: Caller, foreigner: Caller
 ) -> None:
@@ -161,7 +238,13 @@ def test_the_api_makes_limits_and_shows_who_holds_them(
     assert (made.status_code, again.status_code) == (201, 200)
     assert editor.post(f"{path}acquire", ask).json()["granted"]
     refused = editor.post(f"{path}acquire", {**ask, "lease_id": str(uuid4())}).json()
-    assert refused == {"granted": False, "missing": [], "retry_after": None, "blocked_by": "database"}
+    assert refused == {
+        "granted": False,
+        "missing": [],
+        "retry_after": None,
+        "blocked_by": "database",
+        "position": 1,
+    }
     (shown,) = viewer.get(path).json()["results"]
     assert (shown["limit"], shown["active_slots"]) == (3, 2)
     assert [holder["holder"] for holder in shown["holders"]] == ["me"]

@@ -13,6 +13,7 @@ BENCHMARKS = (
     "start_latency",
     "scheduled_latency",
     "schedule_burst",
+    "claim_cost",
     "task_throughput",
     "task_overhead",
     "log_lines",

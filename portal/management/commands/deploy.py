@@ -61,6 +61,14 @@ class Command(BaseCommand):
             "it again (default: yes)",
         )
         parser.add_argument(
+            "--concurrency-limit", type=int, metavar="N", help="how many of its runs may be under way at once"
+        )
+        parser.add_argument(
+            "--collision-strategy",
+            choices=["ENQUEUE", "CANCEL_NEW", "CANCEL_RUNNING", "KEEP_LATEST"],
+            help="what becomes of a run that finds no free slot (ENQUEUE: it waits)",
+        )
+        parser.add_argument(
             "--bundle", action="store_true", help="store the folder's code, so that any agent runs exactly it"
         )
         instead = parser.add_mutually_exclusive_group()
@@ -129,6 +137,8 @@ def payload(options: dict[str, Any]) -> dict[str, Any]:
         "crash_retries": options["crash_retries"],
         "crash_retry_delay_seconds": options["crash_retry_delay"],
         "hand_back": options["hand_back"],
+        "concurrency_limit": options["concurrency_limit"],
+        "collision_strategy": options["collision_strategy"],
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from agents.models import WorkPool
 from flows.models import Block, Bundle, Calendar, Deployment, Variable
 from runs.models import Artifact, ConcurrencyLimit, FlowRun, Result, RetentionPolicy, TaskRun
 from runs.results import digest_of
@@ -147,11 +148,13 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
     block = Block.objects.create(workspace=run.workspace, name="api-key", sealed=b"")
     limit = ConcurrencyLimit.objects.create(workspace=run.workspace, name="database", limit=1)
     policy = RetentionPolicy.objects.create(workspace=run.workspace, keep_days=30)
+    pool = WorkPool.objects.create(workspace=run.workspace, name="gpu")
     bundle = Bundle.objects.create(workspace=run.workspace, sha256="0" * 64, data=b"")
     Result.objects.create(workspace=run.workspace, digest=digest_of("0" * 64), key="k", data=b"r")
     return {
         "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
-        "work_queues": run.work_queue_id, "task_runs": task_run.id, "artifacts": artifact.id,
+        "work_pools": pool.name, "work_queues": run.work_queue_id, "task_runs": task_run.id,
+        "artifacts": artifact.id,
         "concurrency_limits": limit.id, "bundles": bundle.sha256, "results": "0" * 64,
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
         "background_tasks": background.id,

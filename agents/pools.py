@@ -1,0 +1,138 @@
+"""Work pools and queues: how they are made, polled by Prefect workers, and deleted without losing a run."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from agents.claimable import IN_ORDER, LIVE_AND_SHUT, ROOM, claimable
+from agents.models import Worker, WorkPool, WorkQueue
+from agents.models.work_pool import DEFAULT_POOL
+from agents.models.work_queue import DEFAULT_QUEUE
+from flows.models import Deployment
+from runs.models import FlowRun
+from runs.models.flow_run import TERMINAL, StateType
+
+BATCH = 10_000
+MOST_POLLED = 200
+
+
+class InUseError(ValueError):
+    """A queue or pool cannot be deleted as it stands. The text says what needs it."""
+
+
+def make_pool(pool: WorkPool) -> WorkPool:
+    """Save a new pool, with its default queue."""
+    with transaction.atomic():
+        pool.save()
+        default_queue(pool)
+    return pool
+
+
+def default_queue(pool: WorkPool) -> WorkQueue:
+    """The queue of those that name none, made if it is missing."""
+    return WorkQueue.objects.get_or_create(work_pool=pool, name=DEFAULT_QUEUE)[0]
+
+
+def delete_queue(queue: WorkQueue, *, force: bool = False) -> None:
+    """Delete a queue. What needs it moves to the default queue of its pool, if `force`.
+
+    Raises InUseError: for the default queue, and without `force` if runs or deployments need the queue.
+    """
+    if queue.name == DEFAULT_QUEUE:
+        raise InUseError("The default queue of a pool cannot be deleted: pause it, or delete the pool.")
+    _refuse_if_needed([queue.id], f"Queue '{queue.name}'", force)
+    _move([queue.id], default_queue(queue.work_pool))
+    queue.delete()
+
+
+def delete_pool(pool: WorkPool, *, force: bool = False) -> None:
+    """Delete a pool and its queues. What needs them moves to the workspace's default pool, if `force`.
+
+    Raises InUseError: for the default pool, and without `force` if runs or deployments need its queues.
+    """
+    if pool.name == DEFAULT_POOL:
+        raise InUseError("The default pool of a workspace cannot be deleted: pause it.")
+    queue_ids = list(pool.queues.values_list("id", flat=True))
+    _refuse_if_needed(queue_ids, f"Pool '{pool.name}'", force)
+    home, _ = WorkPool.objects.get_or_create(workspace=pool.workspace, name=DEFAULT_POOL)
+    _move(queue_ids, default_queue(home))
+    pool.delete()
+
+
+def _refuse_if_needed(queue_ids: Sequence[UUID], what: str, force: bool) -> None:
+    if force:
+        return
+    runs = FlowRun.objects.filter(work_queue__in=queue_ids).exclude(state_type__in=TERMINAL)
+    waiting = runs.filter(state_type=StateType.SCHEDULED).count()
+    others = runs.exclude(state_type=StateType.SCHEDULED).count()
+    deployments = Deployment.objects.filter(work_queue__in=queue_ids).count()
+    if waiting or others or deployments:
+        raise InUseError(
+            f"{what} is needed by {waiting} waiting and {others} other open runs and by {deployments} "
+            "deployments. Delete it with force, and they move to the default queue."
+        )
+
+
+def _move(queue_ids: Sequence[UUID], home: WorkQueue) -> None:
+    """Move what still needs the queues; what is over forgets its queue, in batches."""
+    with transaction.atomic():
+        WorkQueue.objects.filter(id__in=queue_ids).update(paused=True, updated=Now())
+        Deployment.objects.filter(work_queue__in=queue_ids).update(work_queue=home, updated=Now())
+        open_runs = FlowRun.objects.filter(work_queue__in=queue_ids).exclude(state_type__in=TERMINAL)
+        open_runs.update(work_queue=home)
+    over = FlowRun.objects.filter(work_queue__in=queue_ids).values("id")[:BATCH]
+    while FlowRun.objects.filter(id__in=list(over.values_list("id", flat=True))).update(work_queue=None):
+        pass
+
+
+# What is left of each limit caps the answer: runs that are handed out are not claimed yet.
+POLL = f"""
+WITH {LIVE_AND_SHUT}
+SELECT next.id, q.id
+FROM agents_workqueue q
+JOIN agents_workpool p ON p.id = q.work_pool_id
+CROSS JOIN LATERAL (
+    SELECT r.id, {IN_ORDER} AS place {claimable("%(before)s")}
+    ORDER BY place
+    LIMIT least(%(limit)s, q.concurrency_limit
+        - coalesce((SELECT sum(live.runs) FROM live WHERE live.work_queue_id = q.id), 0))
+) next
+WHERE p.id = %(pool)s AND q.id = ANY(%(queues)s)
+  AND NOT p.paused AND NOT q.paused AND p.type = 'prefect' AND {ROOM}
+ORDER BY q.priority, next.place
+LIMIT (SELECT least(%(limit)s, pool.concurrency_limit - coalesce(
+    (SELECT sum(live.runs) FROM live JOIN agents_workqueue own ON own.id = live.work_queue_id
+     WHERE own.work_pool_id = pool.id), 0)) FROM agents_workpool pool WHERE pool.id = %(pool)s)
+"""
+ALWAYS = datetime.fromisoformat("2999-01-01T00:00:00+00:00")
+
+
+def poll(
+    pool: WorkPool, queues: Sequence[WorkQueue], before: datetime | None, limit: int = MOST_POLLED
+) -> list[tuple[UUID, UUID]]:
+    """The runs of a Prefect pool that may start, as (run, queue): by queue priority, then in their order.
+
+    `before` None: also those of the future. Handing out takes nothing: whoever proposes PENDING first
+    has the run. Notes that the queues are polled.
+    """
+    queue_ids = [queue.id for queue in queues]
+    WorkQueue.objects.filter(id__in=queue_ids).update(last_polled=Now())
+    values: dict[str, Any] = {
+        "pool": pool.id,
+        "queues": queue_ids,
+        "before": before or ALWAYS,
+        "limit": limit,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(POLL, values)
+        return [(run_id, queue_id) for run_id, queue_id in cursor.fetchall()]
+
+
+def note_heartbeat(pool: WorkPool, name: str, interval_seconds: float) -> None:
+    """Note that a Prefect worker is there; the first time makes its row."""
+    values = {"heartbeat_interval_seconds": interval_seconds, "last_heartbeat_time": Now()}
+    Worker.objects.update_or_create(work_pool=pool, name=name, defaults=values)

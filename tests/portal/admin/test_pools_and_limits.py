@@ -1,0 +1,67 @@
+"""The pages on which capacity is set: pools, queues, limits, deployments, and a run's "Run next"."""
+
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from agents.models import WorkPool, WorkQueue
+from flows.models import Deployment
+from runs.limits import Wanted, acquire
+from runs.models import ConcurrencyLimit, FlowRun
+from runs.models.flow_run import NEXT
+from runs.session import DjangoSession
+from tests.factories import default_workspace, lease, make_deployment, make_run
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_pools_show_how_much_of_them_is_taken(superuser: Client) -> None:
+    lease(make_run(make_deployment()))
+    WorkPool.objects.update(concurrency_limit=3)
+    WorkQueue.objects.update(concurrency_limit=2, paused=True)
+
+    page = superuser.get("/admin/agents/workpool/").content.decode()
+
+    assert "1 of 3" in page
+    assert "default (paused, at most 2)" in page
+
+
+def test_a_limit_shows_who_stands_in_line(superuser: Client) -> None:
+    limit = ConcurrencyLimit.objects.create(workspace=default_workspace(), name="database", limit=1)
+    for name in ("first", "second"):
+        run = make_run(name=name)
+        acquire(DjangoSession(), Wanted(run.workspace_id, uuid4(), ["database"], 1, 60, flow_run_id=run.id))
+
+    page = superuser.get(f"/admin/runs/concurrencylimit/{limit.id}/change/").content.decode()
+
+    assert page.index(">first<") < page.lower().index("waiting, in this order") < page.index(">second<")
+
+
+def test_a_deployment_s_limit_is_set_on_its_page(superuser: Client) -> None:
+    deployment = make_deployment()
+    body = {
+        "work_queue": str(deployment.work_queue_id),
+        "parameters": "{}",
+        "concurrency_limit": "2",
+        "collision_strategy": "KEEP_LATEST",
+        "schedules-TOTAL_FORMS": "0",
+        "schedules-INITIAL_FORMS": "0",
+    }
+
+    answer = superuser.post(f"/admin/flows/deployment/{deployment.id}/change/", body)
+
+    assert answer.status_code == 302
+    changed = Deployment.objects.get(id=deployment.id)
+    assert (changed.concurrency_limit, changed.collision_strategy) == (2, "KEEP_LATEST")
+
+
+def test_a_waiting_run_is_put_first_on_its_page(superuser: Client) -> None:
+    run = make_run()
+    page = f"/admin/runs/flowrun/{run.id}/"
+    assert "Run next" in superuser.get(page).content.decode()
+
+    assert superuser.post(f"{page}next").status_code == 302
+
+    assert FlowRun.objects.get(id=run.id).priority == NEXT
+    assert 'form="run-next"' not in superuser.get(page).content.decode()
