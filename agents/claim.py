@@ -19,13 +19,17 @@ LEASE_SECONDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A run that this agent now owns. `entrypoint` is empty if its deployment was deleted."""
+    """A run that this agent now owns. `entrypoint` is empty if its deployment was deleted.
+
+    `redo_from` is the task run from which on nothing of earlier attempts is used again.
+    """
 
     run: FlowRunInfo
     workspace_id: UUID
     version: int
     entrypoint: str
     path: str
+    redo_from: UUID | None = None
 
 
 # A suspended or killed run is taken from a process that does not know of it; one that does ends by itself.
@@ -96,6 +100,9 @@ SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count - c.resuming::int
        COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
        d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name,
        COALESCE(d.job_variables, '{{}}') || c.job_variables, parent.id, parent.deployment_id
+       c.deployment_id, d.name, COALESCE(c.slot, c.expected_start_time), c.root_run_id, c.workspace_id,
+       c.version, COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
+       d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name, c.result_scope, c.redo_from
 FROM claimed c
 JOIN agents_workqueue q ON q.id = c.work_queue_id
 JOIN agents_workpool p ON p.id = q.work_pool_id
@@ -147,6 +154,7 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
     deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, *code = rest
     entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *more = code
     job_variables, parent_run_id, parent_deployment_id = more
+    entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *kept = code
     run = FlowRunInfo(
         id=run_id,
         name=name,
@@ -167,8 +175,9 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         job_variables=json.loads(job_variables),
         parent_run_id=parent_run_id,
         parent_deployment_id=parent_deployment_id,
+        result_scope=kept[0],
     )
-    return Claimed(run, workspace_id, version, entrypoint, path)
+    return Claimed(run, workspace_id, version, entrypoint, path, redo_from=kept[1])
 
 
 def renew(session: Session, run_id: UUID, attempt: int) -> Lease:

@@ -14,6 +14,7 @@ from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import TERMINAL, State, StateType
 from runs import announce
 from runs.acting import acting
+from runs.backfills.release import release_in
 from runs.closing import close_open_parts
 from runs.pausing import continues, is_suspension, pause_columns, settle_pause
 from runs.quarantine import quarantine_if_poisoned
@@ -27,7 +28,7 @@ SELECT r.id, r.workspace_id, r.state_id, r.state_type, r.state_name, r.state_mes
        r.root_run_id IS NOT NULL, r.deployment_id IS NOT NULL,
        r.work_queue_id, r.expected_start_time, r.crash_count, coalesce(d.crash_retries, r.crash_retries),
        coalesce(d.crash_retry_delay_seconds, r.crash_retry_delay_seconds), clock_timestamp(),
-       r.pause_keys, r.pause_expires, r.resuming
+       r.pause_keys, r.pause_expires, r.resuming, r.backfill_id
 FROM runs_flowrun r
 LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
 LEFT JOIN flows_deployment d ON d.id = r.deployment_id
@@ -101,6 +102,8 @@ def transition_in(
     last = decision.then or decision.store
     if last.is_crashed() and run.has_deployment:
         quarantine_if_poisoned(tx, run.id)
+    if run.backfill_id and last.is_terminal():
+        release_in(tx, run.backfill_id)
     _announce_on_commit(tx, run, last, version)
     return _verdict(decision, last)
 
