@@ -41,6 +41,7 @@ COLUMNS = (
     "agent_id", "infrastructure_pid", "claimed_time", "forked_time", "loaded_time",
     "cpu_seconds", "peak_memory_bytes",
     "root_run_id", "parent_task_run_id", "version", "deployment_version", "workspace_id",
+    "slot", "backfill_id", "rerun_of_id",
 )  # fmt: skip
 RENAMED = {
     "flow__name": "flow_name",
@@ -70,6 +71,7 @@ class FlowRunFilter(django_filters.FilterSet):
     deployment = UUIDInFilter(field_name="deployment_id")
     flow = UUIDInFilter(field_name="flow_id")
     work_queue = UUIDInFilter(field_name="work_queue_id")
+    backfill = UUIDInFilter(field_name="backfill_id")
     tags = TagsFilter()
 
 
