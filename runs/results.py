@@ -82,6 +82,7 @@ class Writer(Protocol):
 
     run_id: UUID
     attempt: int
+    result_scope: UUID  # the run whose own results these are; that of an earlier run, if they are shared
 
     def result(self, result: NewResult) -> None:
         """Queue a result."""
@@ -131,6 +132,27 @@ class DatabaseResults:
     def put(self, key: str, signed: bytes, expires: datetime | None, of_run: bool) -> None:
         run_id = self._writer.run_id if of_run else None
         new = new_result(key, key_hash(key), signed, expires, run_id, self._workspace)
+        rows = self._writer.transact(lambda tx: tx.execute(GET, [self._workspace(tx), digest]))
+        if not rows:
+            return None
+        data, url = rows[0]
+        found = bytes(data) or storage.read(url)
+        if found is None:
+            logger.warning(
+                "A large result lies at %s, which is not there on this host, so it is computed anew: set "
+                "PORTAL_RESULT_STORAGE to a place that all agents share.",
+                url,
+            )
+        return found
+
+    def put(self, key: str, signed: bytes, expires: datetime | None, of_run: bool) -> None:
+        digest, url = digest_of(key), ""
+        if len(signed) > MOST_BYTES_IN_A_ROW:
+            url = storage.address(f"{settings.PORTAL_RESULT_STORAGE}/{self._workspace()}", digest)
+            storage.write(url, signed)
+            signed = b""
+        owner = self._writer.result_scope if of_run else None
+        new = NewResult(digest, _shown(key), signed, url, expires, owner)
         if of_run:
             self._known().add(new.digest)
         with self._changing:
@@ -153,6 +175,8 @@ class DatabaseResults:
         """Keys of this run alone: a run in its first try is spared a question for each call."""
         if self._digests_of_run is None:
             found = self._writer.transact(lambda tx: digests_of_run(tx, self._writer.run_id))
+        if self._keys_of_run is None:
+            rows = self._writer.transact(lambda tx: tx.execute(KEYS_OF_RUN, [self._writer.result_scope]))
             with self._changing:
                 if self._digests_of_run is None:  # else another thread was faster, and has added to it since
                     self._digests_of_run = set(found)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
 from flows.sdk.caching import replay_scope
+from flows.sdk import names
+from flows.sdk.caching import replay_scope, scope_of
 from flows.sdk.context import (
     FlowRunContext,
     current_flow,
@@ -22,6 +24,7 @@ from flows.sdk.inputs import UpstreamTaskError, futures_of, resolved
 from flows.sdk.options import key_of
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
+from flows.sdk.reuse import all_anew, is_anew
 from flows.sdk.scripts import script_recorder
 from flows.sdk.states import Failed, Pending, Running, State
 from flows.sdk.steps import Steps, Wait
@@ -75,11 +78,14 @@ def _as_subflow(
         stand_in.enter(Failed(message=f"The subflow could not begin: {error}", data=error))
         raise
     token = replay_scope.set(f"{scope}/{stand_in.task_key}-{stand_in.dynamic_key}")
+    token = replay_scope.set(f"{scope_of(parent)}/{stand_in.task_key}-{stand_in.dynamic_key}")
+    anew_before = all_anew.set(is_anew(stand_in))
     try:
         state = yield from engine.steps()
         kept.remember(state)
         return state
     finally:
+        all_anew.reset(anew_before)
         replay_scope.reset(token)
         if engine.state is not None and engine.state.is_terminal():
             stand_in.enter(engine.state.anew())
