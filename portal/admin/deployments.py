@@ -26,6 +26,7 @@ from portal.admin.looks import when
 from portal.admin.schedules import shown
 from portal.admin.scoped import ScopedAdmin
 from portal.admin.strips import bars, recent_runs
+from portal.pages.backfill_form import backfill_deployment
 from portal.pages.run_form import run_deployment
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
@@ -73,6 +74,12 @@ class DeploymentAdmin(ScopedAdmin):
             name="flows_deployment_lift",
         )
         return [run, lift, *super().get_urls()]
+        backfill = path(
+            "<uuid:deployment_id>/backfill/",
+            self.admin_site.admin_view(self.backfill_view),
+            name="flows_deployment_backfill",
+        )
+        return [run, backfill, *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeploymentList
@@ -89,6 +96,9 @@ class DeploymentAdmin(ScopedAdmin):
         if lift_quarantine(found.id):
             messages.success(request, "Its runs start again. If the next one crashes too, it is held again.")
         return redirect("admin:flows_deployment_change", found.pk)
+    def backfill_view(self, request: HttpRequest, deployment_id: UUID) -> HttpResponse:
+        """The form that plans a backfill."""
+        return backfill_deployment(request, deployment_id, self.admin_site)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -36,10 +36,21 @@ class Plan:
     wish: Wish
     cells: list[Cell]
     rule: SlotRule | None
-    start: datetime | None
-    end: datetime | None
     left_out: int
     warnings: list[str]
+
+    @property
+    def start(self) -> datetime | None:
+        """The earliest slot; None without cells or slots."""
+        return min(filter(None, (cell.slot for cell in self._ends())), default=None)
+
+    @property
+    def end(self) -> datetime | None:
+        """The latest slot."""
+        return max(filter(None, (cell.slot for cell in self._ends())), default=None)
+
+    def _ends(self) -> list[Cell]:
+        return [*self.cells[:1], *self.cells[-1:]]
 
     @property
     def first(self) -> list[Cell]:
@@ -69,10 +80,9 @@ def plan(wish: Wish, now: datetime) -> Plan:
     wanted = cells if wish.which == Which.ALL else [*_still_wanted(wish, cells)]
     if wish.newest_first:
         wanted.reverse()
-    start, end = wishes.bounds(wish, rule, now) if rule else (None, None)
     left_out = len(cells) - len(wanted)
-    warnings = [*_warnings(wish, len(wanted), left_out, end == now)]
-    return Plan(wish, wanted, rule, start, end, left_out, warnings)
+    is_cut = rule is not None and wishes.bounds(wish, rule, now)[1] == now
+    return Plan(wish, wanted, rule, left_out, [*_warnings(wish, len(wanted), left_out, is_cut)])
 
 
 def _too_many(most: int) -> wishes.BackfillError:

@@ -1,31 +1,17 @@
 """`manage.py backfill`: run a deployment for past slots, or for a grid of parameters."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from flows.models.workspace import DEFAULT_WORKSPACE
 from portal.client import Portal, PortalError, connect
-from portal.management.arguments import as_dict, parameter
+from portal.management.arguments import as_dict, parameter_values
 from portal.management.commands.runflow import find_deployment
 from runs.models.backfill import Which
 
 SHOWN = 5
-
-
-def values(text: str) -> tuple[str, list[Any]]:
-    """`name=a,b,c` or `name=[1,2,3]`: a parameter and the values that it takes in turn."""
-    name, value = parameter(text)
-    if isinstance(value, list):
-        return name, value
-    written = text.partition("=")[2]
-    if not isinstance(value, str) or "," not in written:
-        return name, [value]
-    parts = [part.strip() for part in written.split(",")]
-    if not all(parts):
-        raise ArgumentTypeError(f"'{text}' has an empty value between its commas")
-    return name, [parameter(f"{name}={part}")[1] for part in parts]
 
 
 class Command(BaseCommand):
@@ -41,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--from", dest="start", metavar="DATE", help="the first slot: 2026-03-01[T06:00]")
         parser.add_argument("--to", dest="end", metavar="DATE", help="the last slot; a date is its whole day")
         parser.add_argument(
-            "--param", "-p", action="append", type=values, metavar="NAME=A,B,...",
+            "--param", "-p", action="append", type=parameter_values, metavar="NAME=A,B,...",
             help="values of a parameter, as JSON or text; may be given several times",
         )  # fmt: skip
         when = parser.add_mutually_exclusive_group()
@@ -72,7 +58,7 @@ class Command(BaseCommand):
             return
         made = portal.post("backfills/", body)
         self.stdout.write(f"Backfill {made['id']}: {made['total']} runs, {made['concurrency']} at a time.")
-        self.stdout.write(f"{portal.url}/admin/runs/backfill/{made['id']}/change/")
+        self.stdout.write(f"{portal.url}/admin/runs/backfill/{made['id']}/")
 
     def show(self, plan: dict[str, Any]) -> None:
         runs = "1 run" if plan["count"] == 1 else f"{plan['count']:,} runs"
