@@ -25,7 +25,7 @@ from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
 from portal.api.flow_runs import flow_run_as_json
 from portal.api.resource import Resource, Row, Rows, read
 from portal.api.schedules import MOST_SECONDS
-from runs.backfills.counts import counts_of
+from runs.backfills.counts import counts_of, waiting_on
 from runs.backfills.plan import Cell, Plan, plan
 from runs.backfills.steer import (
     NotPossibleError,
@@ -115,6 +115,15 @@ class BackfillFilter(django_filters.FilterSet):
     state = ChoiceInFilter(choices=BackfillState.choices)
 
 
+def backfill_as_json(row: Row, counts: Mapping[str, int]) -> Row:
+    """A row with `COLUMNS`, how far it has come, and what the rest of it waits for."""
+    shown = {RENAMED.get(name, name): value for name, value in row.items()}
+    shown["counts"] = counts
+    about = {name: row[name] for name in ("state", "total", "released", "concurrency")}
+    shown["waiting_on"] = waiting_on(**about, counts=counts)
+    return shown
+
+
 class Backfills(Resource):
     """`/api/backfills`"""
 
@@ -128,11 +137,7 @@ class Backfills(Resource):
 
     def shape(self, rows: Rows) -> Rows:
         counts = counts_of([row["id"] for row in rows])
-        return [
-            {RENAMED.get(name, name): value for name, value in row.items()}
-            | {"counts": counts[row["id"]], "waiting": row["total"] - row["released"]}
-            for row in rows
-        ]
+        return [backfill_as_json(row, counts[row["id"]]) for row in rows]
 
     def create(self, request: Request) -> Response:
         """Make the backfill and its first runs: 201."""

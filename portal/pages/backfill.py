@@ -17,11 +17,10 @@ from flows.models import Membership
 from portal.access.actors import actor_of, has_role
 from portal.pages.backfill_grid import ORDER, grid_of, progress_bar
 from portal.pages.run_view import as_json
-from runs.backfills.counts import counts_of
+from runs.backfills.counts import counts_of, waiting_on
 from runs.backfills.steer import NotPossibleError, cancel_backfill, pause_backfill, resume_backfill
 from runs.models import Backfill
 from runs.models.backfill import OPEN, BackfillState
-from runs.models.flow_run import TERMINAL
 
 PAGE = "admin:runs_backfill_change"
 
@@ -60,7 +59,9 @@ def _about(backfill: Backfill) -> dict[str, Any]:
         "is_paused": backfill.state == BackfillState.PAUSED,
         "counts": _linked(backfill, counts),
         "waiting": backfill.total - backfill.released,
-        "why": _why_waiting(backfill, counts),
+        "waits_for": waiting_on(
+            backfill.state, backfill.total, backfill.released, backfill.concurrency, counts
+        ),
         "progress": progress_bar(backfill.total, counts),
         "grid": grid_of(backfill),
         "parameters": [(name, as_json(value)) for name, value in backfill.parameters.items()],
@@ -81,16 +82,6 @@ def _linked(backfill: Backfill, counts: Counter[str]) -> list[dict[str, Any]]:
         for state_type in ORDER
         if counts[state_type]
     ]
-
-
-def _why_waiting(backfill: Backfill, counts: Counter[str]) -> str:
-    """What the cells without a run wait for; empty if there are none, or nothing more will come of them."""
-    if backfill.released == backfill.total or backfill.state not in OPEN:
-        return ""
-    if backfill.state == BackfillState.PAUSED:
-        return "The backfill is paused: no more runs begin until it is resumed."
-    under_way = sum(count for state_type, count in counts.items() if state_type not in TERMINAL)
-    return f"{under_way} of at most {backfill.concurrency} runs are under way: the next begins when one ends."
 
 
 def _pause(request: HttpRequest, backfill_id: UUID, site: AdminSite) -> HttpResponse:

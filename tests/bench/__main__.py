@@ -18,6 +18,7 @@ BENCHMARKS = (
     "log_lines",
     "runners",
     "prefect",
+    "backfill_plan",
 )
 
 

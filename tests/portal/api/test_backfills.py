@@ -47,7 +47,8 @@ def test_a_backfill_is_made_and_found(operator: Caller, viewer: Caller, daily: D
 
     assert made.status_code == 201
     shown = viewer.get(f"/api/backfills/{made.json()['id']}").json()
-    assert (shown["total"], shown["released"], shown["waiting"]) == (60, 3, 57)
+    assert (shown["total"], shown["released"]) == (60, 3)
+    assert [reason["code"] for reason in shown["waiting_on"]] == ["backfill_limit"]
     assert shown["counts"] == {"SCHEDULED": 3}
     assert shown["created_by"]["display_value"] == "operator-default"
     [listed] = viewer.get("/api/backfills/", deployment=daily.id, state="ACTIVE").json()["results"]
@@ -67,7 +68,8 @@ def test_its_runs_are_a_list(operator: Caller, daily: Deployment) -> None:
 def test_pause_resume_cancel(operator: Caller, daily: Deployment) -> None:
     path = f"/api/backfills/{operator.post('/api/backfills/', body(daily)).json()['id']}"
 
-    assert operator.post(f"{path}/pause").json()["state"] == "PAUSED"
+    paused = operator.post(f"{path}/pause").json()
+    assert (paused["state"], paused["waiting_on"][0]["code"]) == ("PAUSED", "backfill_paused")
     assert operator.post(f"{path}/resume").json()["state"] == "ACTIVE"
     cancelled = operator.post(f"{path}/cancel").json()
     assert (cancelled["state"], cancelled["counts"]) == ("CANCELLED", {"CANCELLED": 5})

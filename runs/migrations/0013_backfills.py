@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("agents", "0004_service_period"),
         ("flows", "0005_versions_and_bundles"),
-        ("runs", "0010_index_of_all_runs"),
+        ("runs", "0012_events_say_who"),
     ]
 
     operations = [
