@@ -132,7 +132,8 @@ def _squares(backfill: Backfill) -> Iterator[Square]:
         point = ", ".join(_text(parameters[name]) for name in backfill.grid if name in parameters)
         about = " ".join(filter(None, [when, _shown(parameters)])) or f"number {number + 1}"
         url = reverse("admin:runs_flowrun_change", args=[run_id]) if run_id else ""
-        yield Square(state_type or "", f"{about}: {state_name or 'not begun'}", when, point, url)
+        became = state_name or ("its run was removed" if number < backfill.released else "not begun")
+        yield Square(state_type or "", f"{about}: {became}", when, point, url)
 
 
 def _shown(parameters: Mapping[str, Any]) -> str:

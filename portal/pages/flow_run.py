@@ -132,7 +132,7 @@ def _retry(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
         return redirect(PAGE, run.id)
     verdict = retry(DjangoSession(), run.id, actor_of(request), from_task=from_task)
     if verdict.status is not Status.ACCEPT:
-        messages.warning(request, f"{run.name} cannot be retried: {verdict.reason}.")
+        messages.warning(request, f"This run cannot be retried: {verdict.reason}.")
     return redirect(PAGE, run.id)
 
 
