@@ -28,7 +28,8 @@ from portal.admin.scoped import ScopedAdmin
 from portal.admin.strips import bars, recent_runs
 from portal.pages.backfill_form import backfill_deployment
 from portal.pages.run_form import run_deployment
-from runs.models import FlowRun
+from runs.backfills.steer import cancel_backfill, open_backfills
+from runs.models import Backfill, FlowRun
 from runs.models.flow_run import StateType
 from runs.quarantine import is_in_quarantine, lift_quarantine
 from runs.session import DjangoSession
@@ -114,10 +115,22 @@ class DeploymentAdmin(ScopedAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
         """Its waiting runs are cancelled first: without it they could not find their code."""
+        for backfill_id in list(open_backfills(obj).values_list("id", flat=True)):
+            cancel_backfill(backfill_id, "Its deployment was deleted.")
         waiting = FlowRun.objects.filter(deployment=obj, state_type=StateType.SCHEDULED)
         for run_id in list(waiting.values_list("id", flat=True)):
             transition(DjangoSession(), run_id, Cancelling(message="Its deployment was deleted."))
         super().delete_model(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Counts what goes with it: Django would load every cell of every backfill to list them."""
+        names = [str(each) for each in objs]
+        counts = {
+            "deployments": len(names),
+            "schedules": Schedule.objects.filter(deployment__in=objs).count(),
+            "backfills, with their cells": Backfill.objects.filter(deployment__in=objs).count(),
+        }
+        return names, counts, set(), []
 
     @display(description="flow / deployment")
     def title(self, deployment: Deployment) -> SafeString:

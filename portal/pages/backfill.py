@@ -2,6 +2,7 @@
 
 from collections import Counter
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -15,12 +16,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from flows.models import Membership
 from portal.access.actors import actor_of, has_role
+from portal.pages.backfill_form import PREFIX
 from portal.pages.backfill_grid import ORDER, grid_of, progress_bar
 from portal.pages.run_view import as_json
 from runs.backfills.counts import counts_of, waiting_on
 from runs.backfills.steer import NotPossibleError, cancel_backfill, pause_backfill, resume_backfill
 from runs.models import Backfill
-from runs.models.backfill import OPEN, BackfillState
+from runs.models.backfill import OPEN, BackfillState, Which
 
 PAGE = "admin:runs_backfill_change"
 
@@ -66,6 +68,7 @@ def _about(backfill: Backfill) -> dict[str, Any]:
         "grid": grid_of(backfill),
         "parameters": [(name, as_json(value)) for name, value in backfill.parameters.items()],
         "values": [(name, as_json(value)) for name, value in backfill.grid.items()],
+        "failed_again": _failed_again(backfill, counts),
         "made_by": (backfill.created_by or {}).get("display_value", ""),
     }
 
@@ -82,6 +85,18 @@ def _linked(backfill: Backfill, counts: Counter[str]) -> list[dict[str, Any]]:
         for state_type in ORDER
         if counts[state_type]
     ]
+
+
+def _failed_again(backfill: Backfill, counts: Counter[str]) -> str:
+    """The form for a backfill of what failed; empty if nothing did, or its rule is known in words alone."""
+    if not counts["FAILED"] + counts["CRASHED"] or (backfill.start and not backfill.schedule):
+        return ""
+    values = {f"{PREFIX}{name}": as_json(each) for name, each in backfill.grid.items()}
+    slots = (
+        {"start": backfill.start, "end": backfill.end, "rule": backfill.schedule_id} if backfill.start else {}
+    )
+    query = {**slots, **values, "which": Which.FAILED.value, "concurrency": backfill.concurrency}
+    return f"{reverse('admin:flows_deployment_backfill', args=[backfill.deployment_id])}?{urlencode(query)}"
 
 
 def _pause(request: HttpRequest, backfill_id: UUID, site: AdminSite) -> HttpResponse:

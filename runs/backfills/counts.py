@@ -14,7 +14,7 @@ from runs.models.flow_run import TERMINAL
 def counts_of(backfill_ids: Sequence[UUID]) -> Mapping[UUID, Counter[str]]:
     """How many runs of each backfill are in each type of state, read from an index that holds no others."""
     runs = FlowRun.objects.filter(backfill_id__in=backfill_ids).order_by()
-    rows = runs.values_list("backfill_id", "state_type").annotate(count=Count("id"))
+    rows = runs.values_list("backfill_id", "state_type").annotate(count=Count("*"))
     found: dict[UUID, Counter[str]] = defaultdict(Counter)
     for backfill_id, state_type, count in rows:
         if backfill_id is not None:

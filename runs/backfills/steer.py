@@ -6,9 +6,11 @@ from uuid import UUID
 
 import orjson
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from flows.catalog.slots import SlotRule
+from flows.models import Deployment
 from flows.sdk.ids import uuid7
 from flows.sdk.states import Cancelling
 from runs.backfills.plan import Cell, Plan
@@ -25,6 +27,11 @@ COPY_CELLS = "COPY runs_backfillcell (id, backfill_id, number, slot, parameters)
 
 class NotPossibleError(ValueError):
     """The backfill is in a state that does not allow this."""
+
+
+def open_backfills(deployment: Deployment) -> QuerySet[Backfill]:
+    """Those of a deployment that have not ended."""
+    return Backfill.objects.filter(deployment=deployment, state__in=OPEN)
 
 
 def create_backfill(plan: Plan, created_by: Mapping[str, Any] | None = None) -> Backfill:

@@ -71,6 +71,23 @@ def test_a_page_shows_each_cell_and_what_the_rest_waits_for(member: Member, dail
     assert "Pause" not in page
 
 
+def test_what_failed_is_planned_again_with_one_click(member: Member, daily: Deployment) -> None:
+    backfill, operator = make(daily, grid={"city": ["Bern", "Oslo"]}, concurrency=8), member("operator")
+    assert "Failed again" not in page_of(operator, backfill)
+    for run in runs_of(backfill):
+        end(run, Failed() if run.parameters["city"] == "Oslo" else Completed())
+
+    [link] = re.findall(r'href="([^"]+)"[^>]*>Failed again', page_of(operator, backfill))
+    form = operator.get(link.replace("&amp;", "&"))
+    filled = {field.html_name: field.value() for field in form.context["form"]}
+    made = {name: value for name, value in filled.items() if value not in (None, False)}
+    operator.post(form_of(daily), {**made, "create": ""})
+
+    again = Backfill.objects.exclude(id=backfill.id).get()
+    assert (again.which, again.total) == ("failed", 4)
+    assert {run.parameters["city"] for run in runs_of(again)} == {"Oslo"}
+
+
 def test_slots_with_a_grid_are_a_table(member: Member, daily: Deployment) -> None:
     page = page_of(member("viewer"), make(daily, grid={"city": ["Bern", "Oslo"]}))
 
@@ -165,3 +182,14 @@ def test_what_is_wrong_is_said_beside_the_field(
 
     assert text in page
     assert not FlowRun.objects.exists()
+
+
+def test_a_deployment_is_deleted_with_its_backfills(member: Member, daily: Deployment) -> None:
+    make(daily, concurrency=2)
+    editor, delete = member("editor"), f"/admin/flows/deployment/{daily.id}/delete/"
+
+    assert "Backfills, with their cells" in editor.get(delete).content.decode()
+    editor.post(delete, {"post": "yes"})
+
+    assert not Backfill.objects.exists()
+    assert list(FlowRun.objects.values_list("state_type", "backfill")) == [("CANCELLED", None)] * 2

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from agents.services.backfills import release_backfills
 from agents.services.database import database_time
 from flows.sdk.states import Completed, Failed
+from runs.backfills.counts import counts_of
 from runs.backfills.release import release_in
 from runs.backfills.steer import (
     NotPossibleError,
@@ -20,6 +23,7 @@ from runs.backfills.steer import (
 from runs.backfills.wish import BackfillError
 from runs.models import Backfill, FlowRun, FlowRunState
 from tests.factories import make_deployment
+from tests.plans import plan_without_sorting
 from tests.runs.backfills.builders import SCHEMA, daily, end, march, planned, runs_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -155,6 +159,14 @@ def test_a_release_is_a_fixed_number_of_statements(
     # Transaction twice; lock, count, cells; insert, cells, advance.
     with django_assert_num_queries(2 + 6):
         release(backfill.id)
+
+
+def test_counting_reads_an_index_of_the_backfill_alone() -> None:
+    backfill = make()
+    with CaptureQueriesContext(connection) as captured:
+        assert counts_of([backfill.id])[backfill.id] == {"SCHEDULED": 2}
+
+    assert "flowrun_of_backfill" in plan_without_sorting(captured.captured_queries[0]["sql"])
 
 
 def test_two_who_release_at_once_do_not_wait_for_each_other() -> None:
