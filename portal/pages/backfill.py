@@ -91,11 +91,13 @@ def _failed_again(backfill: Backfill, counts: Counter[str]) -> str:
     """The form for a backfill of what failed; empty if nothing did, or its rule is known in words alone."""
     if not counts["FAILED"] + counts["CRASHED"] or (backfill.start and not backfill.schedule):
         return ""
-    values = {f"{PREFIX}{name}": as_json(each) for name, each in backfill.grid.items()}
-    slots = (
-        {"start": backfill.start, "end": backfill.end, "rule": backfill.schedule_id} if backfill.start else {}
-    )
-    query = {**slots, **values, "which": Which.FAILED.value, "concurrency": backfill.concurrency}
+    lists = {name: [value] for name, value in backfill.parameters.items()} | backfill.grid
+    query = {f"{PREFIX}{name}": as_json(values) for name, values in lists.items()}
+    if backfill.start:
+        slots = {"start": backfill.start, "end": backfill.end, "rule": backfill.schedule_id}
+        query |= {name: str(value) for name, value in slots.items()}
+    query |= {"slot_parameter": backfill.slot_parameter, "which": Which.FAILED.value}
+    query["concurrency"] = str(backfill.concurrency)
     return f"{reverse('admin:flows_deployment_backfill', args=[backfill.deployment_id])}?{urlencode(query)}"
 
 

@@ -72,7 +72,8 @@ def test_a_page_shows_each_cell_and_what_the_rest_waits_for(member: Member, dail
 
 
 def test_what_failed_is_planned_again_with_one_click(member: Member, daily: Deployment) -> None:
-    backfill, operator = make(daily, grid={"city": ["Bern", "Oslo"]}, concurrency=8), member("operator")
+    wanted = {"grid": {"city": ["Bern", "Oslo"]}, "parameters": {"depth": 3}}
+    backfill, operator = make(daily, concurrency=8, **wanted), member("operator")
     assert "Failed again" not in page_of(operator, backfill)
     for run in runs_of(backfill):
         end(run, Failed() if run.parameters["city"] == "Oslo" else Completed())
@@ -85,7 +86,7 @@ def test_what_failed_is_planned_again_with_one_click(member: Member, daily: Depl
 
     again = Backfill.objects.exclude(id=backfill.id).get()
     assert (again.which, again.total) == ("failed", 4)
-    assert {run.parameters["city"] for run in runs_of(again)} == {"Oslo"}
+    assert {(run.parameters["city"], run.parameters["depth"]) for run in runs_of(again)} == {("Oslo", 3)}
 
 
 def test_slots_with_a_grid_are_a_table(member: Member, daily: Deployment) -> None:
