@@ -155,6 +155,8 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
     entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *more = code
     job_variables, parent_run_id, parent_deployment_id = more
     entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *kept = code
+    entrypoint, path, deployment_version, deployment_parameters, *queue = code
+    work_queue_name, work_pool_name, result_scope, redo_from = queue
     run = FlowRunInfo(
         id=run_id,
         name=name,
@@ -176,8 +178,9 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         parent_run_id=parent_run_id,
         parent_deployment_id=parent_deployment_id,
         result_scope=kept[0],
+        result_scope=result_scope,
     )
-    return Claimed(run, workspace_id, version, entrypoint, path, redo_from=kept[1])
+    return Claimed(run, workspace_id, version, entrypoint, path, redo_from=redo_from)
 
 
 def renew(session: Session, run_id: UUID, attempt: int) -> Lease:

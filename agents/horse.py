@@ -93,9 +93,8 @@ class HorseRecorder(DatabaseRecorder):
 
     def __init__(self, conninfo: dict[str, Any], claimed: Claimed) -> None:
         session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
-        super().__init__(session, claimed.run.id, claimed.run.attempt, on_abort=leave)
         run = claimed.run
-        super().__init__(session, run.id, run.attempt, on_abort=_leave, result_scope=run.result_scope)
+        super().__init__(session, run.id, run.attempt, on_abort=leave, result_scope=run.result_scope)
         self._stamps = {"infrastructure_pid": str(os.getpid()), "forked_time": _now()}
 
     def note_loaded(self) -> None:

@@ -10,8 +10,8 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from portal.api.artifacts import Artifacts
-from portal.api.background_tasks import BackgroundTasks
 from portal.api.backfills import Backfills
+from portal.api.background_tasks import BackgroundTasks
 from portal.api.blocks import Blocks
 from portal.api.bundles import Bundles
 from portal.api.calendars import Calendars
