@@ -96,13 +96,11 @@ WITH queue AS MATERIALIZED (
     FROM claimed
 )
 SELECT c.id, c.name, f.name, c.parameters, c.tags, c.run_count - c.resuming::int, c.crash_count, c.attempt,
-       c.deployment_id, d.name, c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
-       COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
-       d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name,
-       COALESCE(d.job_variables, '{{}}') || c.job_variables, parent.id, parent.deployment_id
        c.deployment_id, d.name, COALESCE(c.slot, c.expected_start_time), c.root_run_id, c.workspace_id,
        c.version, COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
-       d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name, c.result_scope, c.redo_from
+       d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name,
+       COALESCE(d.job_variables, '{{}}') || c.job_variables, parent.id, parent.deployment_id,
+       c.result_scope, c.redo_from
 FROM claimed c
 JOIN agents_workqueue q ON q.id = c.work_queue_id
 JOIN agents_workpool p ON p.id = q.work_pool_id
@@ -153,10 +151,7 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
     run_id, name, flow_name, parameters, tags, run_count, crash_count, attempt, *rest = rows[0]
     deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, *code = rest
     entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *more = code
-    job_variables, parent_run_id, parent_deployment_id = more
-    entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *kept = code
-    entrypoint, path, deployment_version, deployment_parameters, *queue = code
-    work_queue_name, work_pool_name, result_scope, redo_from = queue
+    job_variables, parent_run_id, parent_deployment_id, result_scope, redo_from = more
     run = FlowRunInfo(
         id=run_id,
         name=name,
@@ -177,7 +172,6 @@ def claim(session: Session, agent_id: UUID, queue_ids: Sequence[UUID]) -> Claime
         job_variables=json.loads(job_variables),
         parent_run_id=parent_run_id,
         parent_deployment_id=parent_deployment_id,
-        result_scope=kept[0],
         result_scope=result_scope,
     )
     return Claimed(run, workspace_id, version, entrypoint, path, redo_from=redo_from)

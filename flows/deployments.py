@@ -1,8 +1,7 @@
 """Deployments: make them, run them, serve them, backfill them."""
 
-from flows.sdk.deployments import RunnerDeployment, deploy, serve
 from flows.sdk.backfills import Backfill, abackfill, backfill
-from flows.sdk.deployments import RunnerDeployment, serve
+from flows.sdk.deployments import RunnerDeployment, deploy, serve
 from flows.sdk.run_deployment import FlowRun, arun_deployment, run_deployment
 from flows.sdk.sources import GitRepository, SourceError
 
@@ -14,8 +13,8 @@ __all__ = [
     "SourceError",
     "abackfill",
     "arun_deployment",
-    "deploy",
     "backfill",
+    "deploy",
     "run_deployment",
     "serve",
 ]

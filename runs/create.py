@@ -33,18 +33,12 @@ WITH given AS (
     INSERT INTO runs_flowrun
         (id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
          job_variables, tags, idempotency_key, created_by, priority, expected_start_time, root_run_id,
-         parent_task_run_id, state_id, state_type, state_name, state_message, state_timestamp,
-         total_run_time, run_count, attempt, infrastructure_pid, version, created, updated)
-    SELECT id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
-         job_variables, tags, idempotency_key, created_by, priority, coalesce(expected_start_time, now()),
-         root_run_id, parent_task_run_id, state_id, state_type, state_name, state_message, state_timestamp,
-         tags, idempotency_key, created_by, priority, expected_start_time, root_run_id,
          parent_task_run_id, backfill_id, rerun_of_id, result_scope,
          state_id, state_type, state_name, state_message, state_timestamp,
          total_run_time, run_count, attempt, infrastructure_pid, version, created, updated)
     SELECT id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
-         tags, idempotency_key, created_by, priority, coalesce(expected_start_time, now()), root_run_id,
-         parent_task_run_id, backfill_id, rerun_of_id, result_scope,
+         job_variables, tags, idempotency_key, created_by, priority, coalesce(expected_start_time, now()),
+         root_run_id, parent_task_run_id, backfill_id, rerun_of_id, result_scope,
          state_id, state_type, state_name, state_message, state_timestamp,
          0, 0, 0, '', 1, now(), now()
     FROM given

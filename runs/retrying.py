@@ -104,6 +104,7 @@ def run_again(
     new = NewRun.of(
         run.deployment,
         parameters=dict(parameters),
+        job_variables=run.job_variables,
         name=name or None,
         tags=run.tags,
         created_by=dict(actor.as_json()),

@@ -17,9 +17,8 @@ from flows.sdk.context import FlowRunContext, TaskRunContext
 from flows.sdk.hashing import hash_objects
 from flows.sdk.result_options import is_asked_for, is_cached_in_memory
 from flows.sdk.results import ResultStore, current_keeper
-from flows.sdk.states import Completed, Failed, MissingResult, State, StoredValue
 from flows.sdk.reuse import is_anew
-from flows.sdk.states import Completed, Failed, State
+from flows.sdk.states import Completed, Failed, MissingResult, State, StoredValue
 from flows.sdk.steps import Steps
 from flows.sdk.transactions import Transaction
 
