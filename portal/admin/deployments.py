@@ -74,13 +74,12 @@ class DeploymentAdmin(ScopedAdmin):
             self.admin_site.admin_view(require_POST(self.lift_view)),
             name="flows_deployment_lift",
         )
-        return [run, lift, *super().get_urls()]
         backfill = path(
             "<uuid:deployment_id>/backfill/",
             self.admin_site.admin_view(self.backfill_view),
             name="flows_deployment_backfill",
         )
-        return [run, backfill, *super().get_urls()]
+        return [run, lift, backfill, *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeploymentList
@@ -97,6 +96,7 @@ class DeploymentAdmin(ScopedAdmin):
         if lift_quarantine(found.id):
             messages.success(request, "Its runs start again. If the next one crashes too, it is held again.")
         return redirect("admin:flows_deployment_change", found.pk)
+
     def backfill_view(self, request: HttpRequest, deployment_id: UUID) -> HttpResponse:
         """The form that plans a backfill."""
         return backfill_deployment(request, deployment_id, self.admin_site)

@@ -15,13 +15,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from flows.models import Membership
 from flows.sdk.recorder import Status
-from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
 from portal.pages.pausing import answer_form, resume_with, suspend
 from portal.pages.run_changes import BadCursorError, Cursors, changes_of, log_lines_as_text
 from portal.pages.run_view import RunView
 from runs.cancel import cancel
-from runs.create import create_flow_run
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL
 from runs.retrying import NoSuchTaskError, find_task_run, retry, run_again

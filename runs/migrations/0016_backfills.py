@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("agents", "0004_service_period"),
         ("flows", "0005_versions_and_bundles"),
-        ("runs", "0014_job_variables"),
+        ("runs", "0015_resource_use"),
     ]
 
     operations = [
