@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from flows.catalog.versions import note_version
-from flows.models import Deployment, Membership
+from flows.models import Deployment, Membership, Schedule
 from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
 from portal.admin.agents import lamp

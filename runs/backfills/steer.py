@@ -59,7 +59,7 @@ def _row(plan: Plan, created_by: Mapping[str, Any] | None) -> Backfill:
         schedule=wish.schedule,
         start=plan.start,
         end=plan.end,
-        rule=_in_words(plan.rule) if plan.rule else "",
+        rule=wish.schedule.rule_text if wish.schedule else _in_words(plan.rule),
         slot_parameter=wish.slot_parameter or "",
         grid={name: list(values) for name, values in wish.grid.items()},
         parameters=wish.common(),
@@ -73,7 +73,9 @@ def _row(plan: Plan, created_by: Mapping[str, Any] | None) -> Backfill:
     )
 
 
-def _in_words(rule: SlotRule) -> str:
+def _in_words(rule: SlotRule | None) -> str:
+    if rule is None:
+        return ""
     return f"{rule.cron} {rule.timezone}" if rule.cron else f"every {rule.interval}"
 
 

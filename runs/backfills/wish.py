@@ -1,22 +1,17 @@
 """What somebody wants of a backfill, and what is wrong with it. Nothing is written here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from flows.catalog.clocks import ScheduleError
+from flows.catalog.occurrences import occurrences, plan_of
 from flows.catalog.parameters import FieldError, validate
-from flows.catalog.slots import (
-    ScheduleError,
-    SlotRule,
-    rule_of,
-    slots,
-    validate_cron,
-    validate_interval,
-    validate_timezone,
-)
+from flows.catalog.slots import SlotRule, rule_of, slots
+from flows.catalog.slots import validate as validate_rule
 from flows.models import Deployment, Schedule
 from runs.models.backfill import Which
 
@@ -115,11 +110,7 @@ def rule_of_wish(wish: Wish) -> SlotRule:
     if rule is None:
         raise refuse("schedule", "say which slots are meant")
     try:
-        validate_timezone(rule.timezone)
-        if rule.cron:
-            validate_cron(rule.cron)
-        elif rule.interval is not None:
-            validate_interval(rule.interval)
+        validate_rule(rule)
     except ScheduleError as error:
         raise refuse("schedule", str(error)) from error
     return rule
@@ -155,9 +146,17 @@ def slots_of(wish: Wish, rule: SlotRule, now: datetime, most: int) -> list[datet
     """All slots of the range, oldest first, but no more than `most` + 1. Raises BackfillError."""
     start, end = bounds(wish, rule, now)
     try:
-        return list(islice(slots(rule, start - SMALLEST_STEP, until=end), most + 1))
+        return list(islice(_slots(wish, rule, start - SMALLEST_STEP, end), most + 1))
     except (ScheduleError, OverflowError) as error:
         raise refuse("schedule", str(error)) from error
+
+
+def _slots(wish: Wish, rule: SlotRule, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Those of a schedule without what its calendar leaves out."""
+    if wish.schedule is None:
+        return slots(rule, after, until=until)
+    found = takewhile(lambda each: each.slot <= until, occurrences(plan_of(wish.schedule), after))
+    return (each.slot for each in found if each.at is not None)
 
 
 def check(wish: Wish) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flows.catalog.slots import SlotRule
-from flows.models import Schedule
+from flows.models import Calendar, Schedule
 from flows.sdk.states import Cancelled, Completed, Crashed, Failed, State
 from runs.backfills.plan import Plan
 from runs.backfills.wish import BackfillError
@@ -186,3 +186,22 @@ def test_a_plan_is_made_with_few_queries(django_assert_max_num_queries: Any) -> 
     deployment = daily(cron="*/10 * * * *")
     with django_assert_max_num_queries(3):
         assert len(planned(deployment, which="missing", **march(1, 9)).cells) == 9 * 144
+
+
+def test_what_a_calendar_leaves_out_is_not_made_up_for() -> None:
+    deployment = daily()
+    calendar = Calendar.objects.create(
+        workspace=deployment.workspace, name="bank", timezone="UTC", weekdays=[1, 2, 3, 4, 5]
+    )
+    Schedule.objects.update(calendar=calendar)
+
+    assert days(planned(deployment, **march(1, 9))) == [2, 3, 4, 5, 6, 9]  # 2026-03-01 is a Sunday
+
+
+def test_a_recurrence_rule_has_slots_too() -> None:
+    deployment = make_deployment()
+    Schedule.objects.create(
+        deployment=deployment, rrule="DTSTART:20260301T060000Z\nRRULE:FREQ=DAILY;INTERVAL=3"
+    )
+
+    assert days(planned(deployment, **march(1, 9))) == [1, 4, 7]

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("agents", "0004_service_period"),
         ("flows", "0005_versions_and_bundles"),
-        ("runs", "0015_resource_use"),
+        ("runs", "0016_due_soon"),
     ]
 
     operations = [
