@@ -130,10 +130,9 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     keep_run_logs_to_the_run()
     run = claimed.run
     recorder = HorseRecorder(conninfo, claimed)
-    backend.use(lambda: _backend(claimed, conninfo))
     if task_run_id := claimed.redo_from:
         run = replace(run, reusable=recorder.transact(lambda tx: reusable_calls(tx, run.id, task_run_id)))
-    portal.use_here(portal.Caller(claimed.workspace_id, run.name))
+    backend.use(lambda: _backend(claimed, conninfo))
     try:
         flow = load_flow(_entrypoint(claimed), claimed.path)
         recorder.note_loaded()

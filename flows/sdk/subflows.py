@@ -5,8 +5,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
-from flows.sdk.caching import replay_scope
-from flows.sdk import names
 from flows.sdk.caching import replay_scope, scope_of
 from flows.sdk.context import (
     FlowRunContext,
@@ -63,10 +61,10 @@ def _as_subflow(
         resolved(wait_for)
     except UpstreamTaskError as error:
         return stand_in.enter(Pending(name="NotReady", message=str(error)))
-    scope = replay_scope.get() or str(parent.run.id)
+    scope, anew = scope_of(parent), is_anew(stand_in)
     kept = KeptSubflow(flow, values, parent, stand_in)
     key = kept.key(scope)
-    if cached := kept.found(key, logs.flow_logger(parent)):
+    if not anew and (cached := kept.found(key, logs.flow_logger(parent))):
         return stand_in.enter(cached)
     stand_in.enter(Running())
     try:
@@ -78,8 +76,7 @@ def _as_subflow(
         stand_in.enter(Failed(message=f"The subflow could not begin: {error}", data=error))
         raise
     token = replay_scope.set(f"{scope}/{stand_in.task_key}-{stand_in.dynamic_key}")
-    token = replay_scope.set(f"{scope_of(parent)}/{stand_in.task_key}-{stand_in.dynamic_key}")
-    anew_before = all_anew.set(is_anew(stand_in))
+    anew_before = all_anew.set(anew)
     try:
         state = yield from engine.steps()
         kept.remember(state)

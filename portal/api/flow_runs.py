@@ -112,7 +112,6 @@ class SuspendInput(serializers.Serializer[Any]):
     pause_key = TextField(max_length=300)
 
 
-class FlowRuns(RunInputActions, RunResultActions, Reported):
 class RetryInput(serializers.Serializer[Any]):
     """The body of retry: `from_task` is the name of a task, or the name or id of a task run."""
 
@@ -127,7 +126,7 @@ class AgainInput(serializers.Serializer[Any]):
     name = TextField(max_length=200)
 
 
-class FlowRuns(RunInputActions, Reported):
+class FlowRuns(RunInputActions, RunResultActions, Reported):
     """`/api/flow_runs`"""
 
     model = FlowRun

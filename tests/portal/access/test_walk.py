@@ -11,11 +11,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from flows.models import Block, Bundle, Calendar, Deployment, Variable
-from runs.models import Artifact, ConcurrencyLimit, FlowRun, Result, RetentionPolicy, TaskRun
+from runs.models import Artifact, Backfill, ConcurrencyLimit, FlowRun, Result, RetentionPolicy, TaskRun
 from runs.results import digest_of
-from runs.models import Artifact, ConcurrencyLimit, FlowRun, RetentionPolicy, TaskRun
-from flows.models import Block, Bundle, Deployment, Variable
-from runs.models import Artifact, Backfill, ConcurrencyLimit, FlowRun, RetentionPolicy, TaskRun
 from tests.portal.fixtures import Caller
 
 pytestmark = pytest.mark.django_db
@@ -150,14 +147,13 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
     block = Block.objects.create(workspace=run.workspace, name="api-key", sealed=b"")
     limit = ConcurrencyLimit.objects.create(workspace=run.workspace, name="database", limit=1)
     policy = RetentionPolicy.objects.create(workspace=run.workspace, keep_days=30)
-    backfill = Backfill.objects.create(workspace=run.workspace, deployment=run.deployment, total=1)
     bundle = Bundle.objects.create(workspace=run.workspace, sha256="0" * 64, data=b"")
     Result.objects.create(workspace=run.workspace, digest=digest_of("0" * 64), key="k", data=b"r")
     return {
         "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
         "work_queues": run.work_queue_id, "task_runs": task_run.id, "artifacts": artifact.id,
         "concurrency_limits": limit.id, "bundles": bundle.sha256, "results": "0" * 64,
-        "concurrency_limits": limit.id, "bundles": bundle.sha256, "backfills": backfill.id,
+        "backfills": Backfill.objects.create(workspace=run.workspace, deployment=run.deployment, total=1).id,
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
         "background_tasks": background.id,
         "calendars": Calendar.objects.create(workspace=run.workspace, name="bank").id,
@@ -186,8 +182,8 @@ def test_what_is_asked_for_by_name_or_run_is_not_there(
         "concurrency_limits",
         "bundles",
         "run_stats",
-        "calendars",
         "backfills",
+        "calendars",
     ],
 )
 def test_lists_are_empty_for_another_workspace(
