@@ -16,7 +16,7 @@ from flows.sdk.engine import run_flow
 from flows.sdk.flows import Flow
 from flows.sdk.recorder import Aborted, FlowRunInfo, Status
 from flows.sdk.states import Cancelled, Completed, Failed, State
-from runs.models import FlowRun, FlowRunState
+from runs.models import FlowRun, FlowRunState, Result
 from runs.recorder import DatabaseRecorder
 from runs.retrying import NoSuchTaskError, find_task_run, retry, reusable_calls, run_again
 from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
@@ -199,6 +199,40 @@ def test_a_new_run_with_other_parameters_takes_the_results_of_equal_calls(attemp
     assert attempt(work.flow, same).result() == 19
     assert work.calls == []
     assert (same.rerun_of, same.result_scope) == (new, run.id)
+
+
+def test_a_new_run_that_shares_results_keeps_what_it_returns_itself(attempt: Try) -> None:
+    work, run = Work(), make_run()
+    attempt(work.repaired().flow, run)
+    new = run_again(run, {"year": 2000}, ANNA, reuse_results=True)
+    attempt(work.flow, new)
+
+    returned = Result.objects.filter(key__endswith="/returned")
+    assert set(returned.values_list("flow_run", "key")) == {
+        (each.id, f"{each.id}/returned") for each in (run, new)
+    }
+
+
+def test_a_completed_subflow_is_called_again_from_its_place_on(attempt: Try) -> None:
+    calls: list[str] = []
+
+    @flow
+    def part(name: str) -> str:
+        calls.append(name)
+        return name
+
+    @flow
+    def work() -> str:
+        return part("first") + part("second")
+
+    run = make_run()
+    attempt(work, run)
+    attempt(work, reopened(run))
+    assert calls == ["first", "second"]
+
+    attempt(work, reopened(run, "part-1"))
+
+    assert calls == ["first", "second", "second"]
 
 
 def test_a_new_run_shares_nothing_unless_asked(attempt: Try) -> None:

@@ -1,5 +1,6 @@
 """Backfills over HTTP, by command and from Python."""
 
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -10,7 +11,8 @@ from pytest_django import DjangoAssertNumQueries
 from flows.deployments import Backfill as MadeBackfill
 from flows.deployments import backfill
 from flows.models import Deployment
-from flows.sdk import portal as reached
+from flows.sdk.backend import backed_by
+from flows.sdk.memory_backend import memory_backend
 from portal.client import LocalPortal
 from runs.models import Backfill, FlowRun
 from tests.portal.fixtures import Caller
@@ -150,11 +152,8 @@ def test_the_command_makes_a_backfill(daily: Deployment) -> None:
 
 
 def test_a_flow_makes_a_backfill(daily: Deployment) -> None:
-    reached.use(LocalPortal(daily.workspace_id))
-    try:
+    with backed_by(replace(memory_backend(), portal=LocalPortal(daily.workspace_id))):
         made = backfill("weather-report/seattle", grid={"city": ["Bern"], "day": ["2026-03-01"]})
-    finally:
-        reached.use(None)
 
     assert isinstance(made, MadeBackfill)
     assert (made.total, made.state, made.concurrency) == (1, "ACTIVE", 5)
