@@ -22,13 +22,17 @@ LEASE_SECONDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A run that this agent now owns. `entrypoint` is empty if its deployment was deleted."""
+    """A run that this agent now owns. `entrypoint` is empty if its deployment was deleted.
+
+    `redo_from` is the task run from which on nothing of earlier attempts is used again.
+    """
 
     run: FlowRunInfo
     workspace_id: UUID
     version: int
     entrypoint: str
     path: str
+    redo_from: UUID | None = None
 
 
 # A suspended or killed run is taken from a process that does not know of it; one that does ends by itself.
@@ -87,10 +91,11 @@ WITH {LIVE_AND_SHUT}, busy AS (
 )
 SELECT coalesce(d.concurrency_limit, q.concurrency_limit, p.concurrency_limit) IS NOT NULL, q.id, p.id,
        c.id, c.name, f.name, c.parameters, c.tags, c.run_count - c.resuming::int, c.crash_count, c.attempt,
-       c.deployment_id, d.name, c.expected_start_time, c.root_run_id, c.workspace_id, c.version,
-       COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
+       c.deployment_id, d.name, COALESCE(c.slot, c.expected_start_time), c.root_run_id, c.workspace_id,
+       c.version, COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
        d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name,
-       COALESCE(d.job_variables, '{{}}') || c.job_variables, parent.id, parent.deployment_id
+       COALESCE(d.job_variables, '{{}}') || c.job_variables, parent.id, parent.deployment_id,
+       c.result_scope, c.redo_from
 FROM claimed c
 JOIN agents_workqueue q ON q.id = c.work_queue_id
 JOIN agents_workpool p ON p.id = q.work_pool_id
@@ -178,7 +183,7 @@ def _claimed(transaction: Transaction, params: list[Any]) -> Claimed | None:
     run_id, name, flow_name, parameters, tags, run_count, crash_count, attempt, *rest = row
     deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, *code = rest
     entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *more = code
-    job_variables, parent_run_id, parent_deployment_id = more
+    job_variables, parent_run_id, parent_deployment_id, result_scope, redo_from = more
     if is_limited:
         _keep_limits(transaction, [deployment_id, queue_id, pool_id])
     run = FlowRunInfo(
@@ -201,8 +206,9 @@ def _claimed(transaction: Transaction, params: list[Any]) -> Claimed | None:
         job_variables=json.loads(job_variables),
         parent_run_id=parent_run_id,
         parent_deployment_id=parent_deployment_id,
+        result_scope=result_scope,
     )
-    return Claimed(run, workspace_id, version, entrypoint, path)
+    return Claimed(run, workspace_id, version, entrypoint, path, redo_from=redo_from)
 
 
 def _keep_limits(transaction: Transaction, above: list[UUID | None]) -> None:

@@ -33,6 +33,7 @@ from flows.sdk.signals import HandedBack
 from flows.sdk.states import Cancelled, Failed, State
 from runs.backend import database_backend
 from runs.recorder import DatabaseRecorder
+from runs.retrying import reusable_calls
 from runs.session import PsycopgSession
 from runs.transition import keeps_lease
 
@@ -92,7 +93,8 @@ class HorseRecorder(DatabaseRecorder):
 
     def __init__(self, conninfo: dict[str, Any], claimed: Claimed) -> None:
         session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
-        super().__init__(session, claimed.run.id, claimed.run.attempt, on_abort=leave)
+        run = claimed.run
+        super().__init__(session, run.id, run.attempt, on_abort=leave, result_scope=run.result_scope)
         self._stamps = {"infrastructure_pid": str(os.getpid()), "forked_time": _now()}
 
     def note_loaded(self) -> None:
@@ -128,6 +130,8 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     keep_run_logs_to_the_run()
     run = claimed.run
     recorder = HorseRecorder(conninfo, claimed)
+    if task_run_id := claimed.redo_from:
+        run = replace(run, reusable=recorder.transact(lambda tx: reusable_calls(tx, run.id, task_run_id)))
     backend.use(lambda: _backend(claimed, conninfo))
     try:
         flow = load_flow(_entrypoint(claimed), claimed.path)

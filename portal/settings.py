@@ -180,3 +180,6 @@ AGENT_PRELOAD = [
     "channels_redis.pubsub",
     *filter(None, (name.strip() for name in os.environ.get("AGENT_PRELOAD", "").split(","))),
 ]
+
+# The most runs that one backfill may have.
+PORTAL_BACKFILL_MOST_RUNS = int(os.environ.get("PORTAL_BACKFILL_MOST_RUNS", "100000"))

@@ -27,17 +27,20 @@ WITH given AS (
         id uuid, workspace_id uuid, flow_id uuid, deployment_id uuid, work_queue_id uuid,
         schedule_id uuid, slot timestamptz, name text, parameters jsonb, job_variables jsonb, tags text[],
         idempotency_key text, created_by jsonb, priority smallint, expected_start_time timestamptz,
-        root_run_id uuid, parent_task_run_id uuid, state_id uuid, state_type text, state_name text,
+        root_run_id uuid, parent_task_run_id uuid, backfill_id uuid, rerun_of_id uuid,
+        result_scope uuid, state_id uuid, state_type text, state_name text,
         state_message text, state_timestamp timestamptz, state_details jsonb)
 ), made AS (
     INSERT INTO runs_flowrun
         (id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
          job_variables, tags, idempotency_key, created_by, priority, expected_start_time, root_run_id,
-         parent_task_run_id, state_id, state_type, state_name, state_message, state_timestamp,
+         parent_task_run_id, backfill_id, rerun_of_id, result_scope,
+         state_id, state_type, state_name, state_message, state_timestamp,
          total_run_time, run_count, attempt, infrastructure_pid, version, created, updated)
     SELECT id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
          job_variables, tags, idempotency_key, created_by, priority, coalesce(expected_start_time, now()),
-         root_run_id, parent_task_run_id, state_id, state_type, state_name, state_message, state_timestamp,
+         root_run_id, parent_task_run_id, backfill_id, rerun_of_id, result_scope,
+         state_id, state_type, state_name, state_message, state_timestamp,
          0, 0, 0, '', 1, now(), now()
     FROM given
     ON CONFLICT DO NOTHING
@@ -74,6 +77,9 @@ class NewRun:
     priority: int = 0
     root_run_id: UUID | None = None
     parent_task_run_id: UUID | None = None
+    backfill_id: UUID | None = None
+    rerun_of_id: UUID | None = None
+    result_scope: UUID | None = None
     state: State | None = None
     id: UUID = field(default_factory=uuid7)
 
@@ -122,6 +128,8 @@ _COLUMNS = (
     "id", "workspace_id", "flow_id", "deployment_id", "work_queue_id", "schedule_id", "slot", "name",
     "parameters", "job_variables", "tags", "idempotency_key", "created_by", "priority", "root_run_id",
     "parent_task_run_id",
+    "parameters", "tags", "idempotency_key", "created_by", "priority", "root_run_id", "parent_task_run_id",
+    "backfill_id", "rerun_of_id", "result_scope",
 )  # fmt: skip
 
 

@@ -45,9 +45,11 @@ class DatabaseRecorder:
         run_id: UUID,
         attempt: int,
         on_abort: Callable[[], None] = lambda: None,
+        result_scope: UUID | None = None,
     ) -> None:
         self.run_id = run_id
         self.attempt = attempt
+        self.result_scope = result_scope or run_id
         self.results = DatabaseResults(self)
         self._session = session
         self._queue: BatchQueue[Item] = BatchQueue(

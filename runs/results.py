@@ -82,6 +82,7 @@ class Writer(Protocol):
 
     run_id: UUID
     attempt: int
+    result_scope: UUID  # the run whose own results these are; that of an earlier run, if they are shared
 
     def result(self, result: NewResult) -> None:
         """Queue a result."""
@@ -120,7 +121,7 @@ class DatabaseResults:
         return self._signer
 
     def get(self, key: str, of_run: bool) -> bytes | None:
-        run_id = self._writer.run_id if of_run else None
+        run_id = self._owner(key) if of_run else None
         digest = digest_of(key_hash(key), run_id)
         if queued := self._queued.get(digest):
             return queued.data or storage.read(queued.url)
@@ -129,7 +130,7 @@ class DatabaseResults:
         return self._writer.transact(lambda tx: find_result(tx, self._workspace(tx), key_hash(key), run_id))
 
     def put(self, key: str, signed: bytes, expires: datetime | None, of_run: bool) -> None:
-        run_id = self._writer.run_id if of_run else None
+        run_id = self._owner(key) if of_run else None
         new = new_result(key, key_hash(key), signed, expires, run_id, self._workspace)
         if of_run:
             self._known().add(new.digest)
@@ -140,6 +141,11 @@ class DatabaseResults:
         self._writer.result(new)
         if is_much:
             self._writer.flush()
+
+    def _owner(self, key: str) -> UUID:
+        """Whose result it is: calls are shared with the run that this one is made after, its end is not."""
+        run_id = self._writer.run_id
+        return run_id if key.startswith(f"{run_id}/") else self._writer.result_scope
 
     def note_durable(self, results: Sequence[NewResult]) -> None:
         """These are in their rows now, and need not be remembered."""
@@ -152,7 +158,7 @@ class DatabaseResults:
     def _known(self) -> set[str]:
         """Keys of this run alone: a run in its first try is spared a question for each call."""
         if self._digests_of_run is None:
-            found = self._writer.transact(lambda tx: digests_of_run(tx, self._writer.run_id))
+            found = self._writer.transact(lambda tx: digests_of_run(tx, self._writer.result_scope))
             with self._changing:
                 if self._digests_of_run is None:  # else another thread was faster, and has added to it since
                     self._digests_of_run = set(found)
@@ -214,7 +220,14 @@ def find_result(tx: Transaction, workspace_id: UUID, hash: str, run_id: UUID | N
     if not rows:
         return None
     data, url = rows[0]
-    return bytes(data) or storage.read(url)
+    found = bytes(data) or storage.read(url)
+    if found is None:
+        logger.warning(
+            "A large result lies at %s, which is not there on this host, so it is computed anew: set "
+            "PORTAL_RESULT_STORAGE to a place that all agents share.",
+            url,
+        )
+    return found
 
 
 def digests_of_run(tx: Transaction, run_id: UUID) -> list[str]:

@@ -42,6 +42,7 @@ class Current:
     pause_keys: Sequence[str] = ()
     pause_expires: datetime | None = None
     resuming: bool = False
+    backfill_id: UUID | None = None
 
     def state(self) -> State:
         """The state that holds now."""

@@ -28,7 +28,7 @@ SELECT r.id, r.workspace_id, r.state_id, r.state_type, r.state_name, r.state_mes
        r.root_run_id IS NOT NULL, r.deployment_id IS NOT NULL,
        r.work_queue_id, r.expected_start_time, r.crash_count, coalesce(d.crash_retries, r.crash_retries),
        coalesce(d.crash_retry_delay_seconds, r.crash_retry_delay_seconds), clock_timestamp(),
-       r.pause_keys, r.pause_expires, r.resuming
+       r.pause_keys, r.pause_expires, r.resuming, r.backfill_id
 FROM runs_flowrun r
 LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
 LEFT JOIN flows_deployment d ON d.id = r.deployment_id
@@ -106,8 +106,17 @@ def transition_in(
         quarantine_if_poisoned(tx, run.id)
     if gives_back(run, last):
         ring_for_slot(tx, run.id)
+    if run.backfill_id and last.is_terminal():
+        _go_on_with_backfill(tx, run.backfill_id)
     _announce_on_commit(tx, run, last, version)
     return _verdict(decision, last)
+
+
+def _go_on_with_backfill(tx: Transaction, backfill_id: UUID) -> None:
+    # A new run may end others (collisions), so the making of runs stands above this module.
+    from runs.backfills.release import release_in
+
+    release_in(tx, backfill_id)
 
 
 def _verdict(decision: Decision, state: State) -> Verdict:

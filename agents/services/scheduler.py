@@ -9,6 +9,7 @@ from datetime import datetime
 
 from agents.models import ServiceStatus
 from agents.services import materialise
+from agents.services.backfills import release_backfills
 from agents.services.collisions import settle_collisions
 from agents.services.errands import ErrandKeeper
 from agents.services.housekeeping import keep_house
@@ -46,6 +47,7 @@ class Scheduler:
             self._loop("late", mark_late, every=1),
             self._loop("pauses", expire_pauses, every=1),
             self._loop("errands", ErrandKeeper().step, every=1),
+            self._loop("backfills", release_backfills, every=1),
             self._loop("reap", Reaper().step, every=1),
             self._loop("presence", tell_of_agents, every=1),
             self._loop("rollup", lambda now: roll_up(DjangoSession(), now), every=10),

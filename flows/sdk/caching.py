@@ -17,6 +17,7 @@ from flows.sdk.context import FlowRunContext, TaskRunContext
 from flows.sdk.hashing import hash_objects
 from flows.sdk.result_options import is_asked_for, is_cached_in_memory
 from flows.sdk.results import ResultStore, current_keeper
+from flows.sdk.reuse import is_anew
 from flows.sdk.states import Completed, Failed, MissingResult, State, StoredValue
 from flows.sdk.steps import Steps
 from flows.sdk.transactions import Transaction
@@ -93,7 +94,7 @@ def _transaction(call: "TaskCall", context: TaskRunContext) -> Transaction:
         _store(task, flow, of_run) if key is not None else None,
         None if in_block or has_hooks else CommitMode.EAGER,
         isolation,
-        overwrite=refreshes(task),
+        overwrite=refreshes(task) or is_anew(call.run),
         logger=logs.task_logger(context),
         of_task=True,
     )
@@ -148,11 +149,16 @@ def _formatted(template: str, inputs: dict[str, Any]) -> str:
         raise CacheKeyError(f"result_storage_key={template!r} cannot be filled in: {error!r}") from error
 
 
+def scope_of(flow: FlowRunContext) -> str:
+    """What the keys of a flow run's own results begin with."""
+    return replay_scope.get() or str(flow.run.result_scope or flow.run.id)
+
+
 def _replay_key(call: "TaskCall", flow: FlowRunContext) -> str:
     """Task, code, inputs, and how often this try made the same call before."""
     task = call.task
     same = hash_objects(task.task_key, hash_of_source(task.fn), list(call.inputs()), dict(call.kwargs))
-    return f"{replay_scope.get() or flow.run.id}/{same}/{flow.next_call(same)}"
+    return f"{scope_of(flow)}/{same}/{flow.next_call(same)}"
 
 
 def _store(task: "Task[Any, Any]", flow: FlowRunContext | None, of_run: bool) -> ResultStore:

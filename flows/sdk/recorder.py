@@ -58,7 +58,11 @@ class NewFlowRun:
 
 @dataclass(frozen=True, slots=True)
 class FlowRunInfo:
-    """What a running flow knows about itself. `run_count` counts the tries before this one."""
+    """What a running flow knows about itself. `run_count` counts the tries before this one.
+
+    `result_scope` is the run whose kept results it shares, if not its own. `reusable` are the calls (task
+    key, dynamic key) whose results of earlier attempts may be taken; None: all.
+    """
 
     id: UUID
     name: str
@@ -79,6 +83,8 @@ class FlowRunInfo:
     work_pool_name: str | None = None
     job_variables: Mapping[str, Any] = field(default_factory=dict)  # the deployment's and its own
     parent_deployment_id: UUID | None = None
+    result_scope: UUID | None = None
+    reusable: frozenset[tuple[str, str]] | None = None
 
     @classmethod
     def of(cls, new: NewFlowRun, attempt: int = 0, root_run_id: UUID | None = None) -> Self:

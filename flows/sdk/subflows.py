@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
-from flows.sdk.caching import replay_scope
+from flows.sdk.caching import replay_scope, scope_of
 from flows.sdk.context import (
     FlowRunContext,
     current_flow,
@@ -22,6 +22,7 @@ from flows.sdk.inputs import UpstreamTaskError, futures_of, resolved
 from flows.sdk.options import key_of
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
+from flows.sdk.reuse import all_anew, is_anew
 from flows.sdk.scripts import script_recorder
 from flows.sdk.states import Failed, Pending, Running, State
 from flows.sdk.steps import Steps, Wait
@@ -60,10 +61,10 @@ def _as_subflow(
         resolved(wait_for)
     except UpstreamTaskError as error:
         return stand_in.enter(Pending(name="NotReady", message=str(error)))
-    scope = replay_scope.get() or str(parent.run.id)
+    scope, anew = scope_of(parent), is_anew(stand_in)
     kept = KeptSubflow(flow, values, parent, stand_in)
     key = kept.key(scope)
-    if cached := kept.found(key, logs.flow_logger(parent)):
+    if not anew and (cached := kept.found(key, logs.flow_logger(parent))):
         return stand_in.enter(cached)
     stand_in.enter(Running())
     try:
@@ -75,11 +76,13 @@ def _as_subflow(
         stand_in.enter(Failed(message=f"The subflow could not begin: {error}", data=error))
         raise
     token = replay_scope.set(f"{scope}/{stand_in.task_key}-{stand_in.dynamic_key}")
+    anew_before = all_anew.set(anew)
     try:
         state = yield from engine.steps()
         kept.remember(state)
         return state
     finally:
+        all_anew.reset(anew_before)
         replay_scope.reset(token)
         if engine.state is not None and engine.state.is_terminal():
             stand_in.enter(engine.state.anew())

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from flows.catalog.versions import note_version
-from flows.models import Deployment, Membership
+from flows.models import Deployment, Membership, Schedule
 from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
 from portal.admin.agents import lamp
@@ -26,8 +26,10 @@ from portal.admin.looks import when
 from portal.admin.schedules import shown
 from portal.admin.scoped import ScopedAdmin
 from portal.admin.strips import bars, recent_runs
+from portal.pages.backfill_form import backfill_deployment
 from portal.pages.run_form import run_deployment
-from runs.models import FlowRun
+from runs.backfills.steer import cancel_backfill, open_backfills
+from runs.models import Backfill, FlowRun
 from runs.models.flow_run import StateType
 from runs.quarantine import is_in_quarantine, lift_quarantine
 from runs.session import DjangoSession
@@ -75,7 +77,12 @@ class DeploymentAdmin(ScopedAdmin):
             self.admin_site.admin_view(require_POST(self.lift_view)),
             name="flows_deployment_lift",
         )
-        return [run, lift, *super().get_urls()]
+        backfill = path(
+            "<uuid:deployment_id>/backfill/",
+            self.admin_site.admin_view(self.backfill_view),
+            name="flows_deployment_backfill",
+        )
+        return [run, lift, backfill, *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeploymentList
@@ -93,6 +100,10 @@ class DeploymentAdmin(ScopedAdmin):
             messages.success(request, "Its runs start again. If the next one crashes too, it is held again.")
         return redirect("admin:flows_deployment_change", found.pk)
 
+    def backfill_view(self, request: HttpRequest, deployment_id: UUID) -> HttpResponse:
+        """The form that plans a backfill."""
+        return backfill_deployment(request, deployment_id, self.admin_site)
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
@@ -107,10 +118,22 @@ class DeploymentAdmin(ScopedAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
         """Its waiting runs are cancelled first: without it they could not find their code."""
+        for backfill_id in list(open_backfills(obj).values_list("id", flat=True)):
+            cancel_backfill(backfill_id, "Its deployment was deleted.")
         waiting = FlowRun.objects.filter(deployment=obj, state_type=StateType.SCHEDULED)
         for run_id in list(waiting.values_list("id", flat=True)):
             transition(DjangoSession(), run_id, Cancelling(message="Its deployment was deleted."))
         super().delete_model(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Counts what goes with it: Django would load every cell of every backfill to list them."""
+        names = [str(each) for each in objs]
+        counts = {
+            "deployments": len(names),
+            "schedules": Schedule.objects.filter(deployment__in=objs).count(),
+            "backfills, with their cells": Backfill.objects.filter(deployment__in=objs).count(),
+        }
+        return names, counts, set(), []
 
     @display(description="flow / deployment")
     def title(self, deployment: Deployment) -> SafeString:

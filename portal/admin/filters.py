@@ -38,13 +38,13 @@ class StateFilter(ChoicesFieldListFilter):
 class WorkspaceFilter(SimpleListFilter):
     """One workspace at a time, so that every list of runs reads one range of an index.
 
-    Without a choice it is the default workspace, else the first one. A list narrowed to a flow or
-    a deployment needs no workspace.
+    Without a choice it is the default workspace, else the first one. A list narrowed to a flow, a
+    deployment or a backfill needs no workspace.
     """
 
     title = "workspace"
     parameter_name = "workspace"
-    narrower = ("flow__id__exact", "deployment__id__exact")
+    narrower = ("flow__id__exact", "deployment__id__exact", "backfill__id__exact")
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         self.visible = sorted(

@@ -10,6 +10,7 @@ from flows.models import Block, Calendar, Deployment, Flow, Schedule, Variable, 
 from portal.access.models import ApiToken
 from portal.admin.agents import AgentAdmin, ServiceStatusAdmin
 from portal.admin.api_tokens import ApiTokenAdmin
+from portal.admin.backfills import BackfillAdmin
 from portal.admin.blocks import BlockAdmin
 from portal.admin.calendars import CalendarAdmin
 from portal.admin.deployments import DeploymentAdmin
@@ -22,7 +23,7 @@ from portal.admin.users import UserAdmin
 from portal.admin.variables import VariableAdmin
 from portal.admin.work_pools import WorkPoolAdmin
 from portal.admin.workspaces import WorkspaceAdmin
-from runs.models import ConcurrencyLimit, FlowRun, RetentionPolicy
+from runs.models import Backfill, ConcurrencyLimit, FlowRun, RetentionPolicy
 
 
 def register_all() -> None:
@@ -43,6 +44,7 @@ def register_all() -> None:
         (Schedule, ScheduleAdmin),
         (Calendar, CalendarAdmin),
         (Flow, FlowAdmin),
+        (Backfill, BackfillAdmin),
         (ConcurrencyLimit, ConcurrencyLimitAdmin),
         (WorkPool, WorkPoolAdmin),
         (Agent, AgentAdmin),

@@ -15,6 +15,7 @@ NAVIGATION = (
     ("Runs", "admin:runs_flowrun_changelist"),
     ("Deployments", "admin:flows_deployment_changelist"),
     ("Flows", "admin:flows_flow_changelist"),
+    ("Backfills", "admin:runs_backfill_changelist"),
     ("Pools", "admin:agents_workpool_changelist"),
     ("Limits", "admin:runs_concurrencylimit_changelist"),
     ("Agents", "admin:agents_agent_changelist"),

@@ -12,11 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.waiting import waiting_on
+from flows.catalog.parameters import FieldError, validate
 from flows.models import Membership
 from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import State, StateType
 from portal.access.actors import actor_of
-from portal.api.errors import Conflict
+from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TextField, state_of
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
 from portal.api.reports import Reported
@@ -29,6 +30,7 @@ from runs.models.flow_run import TERMINAL
 from runs.models.flow_run import StateType as StateChoices
 from runs.order import run_next
 from runs.resume import resume, suspended_by
+from runs.retrying import NoSuchTaskError, find_task_run, retry, run_again
 from runs.session import DjangoSession
 from runs.transition import transition
 
@@ -42,6 +44,7 @@ COLUMNS = (
     "agent_id", "infrastructure_pid", "claimed_time", "forked_time", "loaded_time",
     "cpu_seconds", "peak_memory_bytes",
     "root_run_id", "parent_task_run_id", "version", "deployment_version", "workspace_id",
+    "slot", "backfill_id", "rerun_of_id",
 )  # fmt: skip
 RENAMED = {
     "flow__name": "flow_name",
@@ -71,6 +74,7 @@ class FlowRunFilter(django_filters.FilterSet):
     deployment = UUIDInFilter(field_name="deployment_id")
     flow = UUIDInFilter(field_name="flow_id")
     work_queue = UUIDInFilter(field_name="work_queue_id")
+    backfill = UUIDInFilter(field_name="backfill_id")
     tags = TagsFilter()
 
 
@@ -109,6 +113,20 @@ class SuspendInput(serializers.Serializer[Any]):
     pause_key = TextField(max_length=300)
 
 
+class RetryInput(serializers.Serializer[Any]):
+    """The body of retry: `from_task` is the name of a task, or the name or id of a task run."""
+
+    from_task = TextField(max_length=500)
+
+
+class AgainInput(serializers.Serializer[Any]):
+    """The body of run_again: `parameters` take the place of the old ones of the same names."""
+
+    parameters = ObjectField(required=False, allow_null=True)
+    reuse_results = serializers.BooleanField(required=False, allow_null=True)
+    name = TextField(max_length=200)
+
+
 class FlowRuns(RunInputActions, RunResultActions, Reported):
     """`/api/flow_runs`"""
 
@@ -124,6 +142,8 @@ class FlowRuns(RunInputActions, RunResultActions, Reported):
         "set_state": Membership.Role.OPERATOR,
         "suspend": Membership.Role.OPERATOR,
         "resume": Membership.Role.OPERATOR,
+        "retry": Membership.Role.OPERATOR,
+        "run_again": Membership.Role.OPERATOR,
         "put_input": Membership.Role.OPERATOR,
         "delete_input": Membership.Role.OPERATOR,
         "filter_inputs": Membership.Role.VIEWER,
@@ -189,6 +209,34 @@ class FlowRuns(RunInputActions, RunResultActions, Reported):
         return Response(
             verdict_as_json(verdict), status=201 if verdict.status is Status.ACCEPT or ended else 200
         )
+
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Reopen a run that has ended: 201; 409 if it cannot be. From `from_task` on, all is done anew."""
+        run: FlowRun = self.get_object()
+        wanted = read(RetryInput, request).get("from_task")
+        try:
+            from_task = find_task_run(run.id, wanted) if wanted else None
+        except NoSuchTaskError as error:
+            raise InvalidInput([FieldError("from_task", str(error))]) from error
+        verdict = retry(DjangoSession(), run.id, actor_of(request), from_task=from_task)
+        if verdict.status is not Status.ACCEPT:
+            raise Conflict(detail=f"This run cannot be retried: {verdict.reason}.")
+        return Response(verdict_as_json(verdict), status=201)
+
+    @action(detail=True, methods=["post"])
+    def run_again(self, request: Request, pk: str) -> Response:
+        """A new run of the same deployment: 201; 409 if its deployment is gone or parameters do not fit."""
+        run: FlowRun = self.get_object()
+        body = read(AgainInput, request)
+        if run.deployment is None:
+            raise Conflict(detail="This run cannot be made again: its deployment is gone.")
+        parameters = {**run.parameters, **body.get("parameters", {})}
+        if errors := validate(run.deployment.parameter_openapi_schema, parameters):
+            raise Conflict(errors, detail=f"The parameters do not fit the flow '{run.flow.name}'.")
+        reuse, name = bool(body.get("reuse_results")), body.get("name", "")
+        new = run_again(run, parameters, actor_of(request), reuse_results=reuse, name=name)
+        return Response(self.as_json(new.id), status=201)
 
     @action(detail=True, methods=["post"])
     def set_state(self, request: Request, pk: str) -> Response:

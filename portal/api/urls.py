@@ -10,6 +10,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from portal.api.artifacts import Artifacts
+from portal.api.backfills import Backfills
 from portal.api.background_tasks import BackgroundTasks
 from portal.api.blocks import Blocks
 from portal.api.bundles import Bundles
@@ -43,6 +44,7 @@ router = SimpleRouter()
 router.trailing_slash = "/?"
 router.register("artifacts", Artifacts, basename="api-artifact")
 router.register("background_tasks", BackgroundTasks, basename="api-background-task")
+router.register("backfills", Backfills, basename="api-backfill")
 router.register("blocks", Blocks, basename="api-block")
 router.register("bundles", Bundles, basename="api-bundle")
 router.register("calendars", Calendars, basename="api-calendar")

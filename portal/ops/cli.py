@@ -22,7 +22,7 @@ NEEDS_NO_STACK = {
     "up",
     "version",
 }
-HTTP_COMMANDS = {"deploy", "runflow"}
+HTTP_COMMANDS = {"backfill", "deploy", "runflow"}
 
 
 def main(arguments: Sequence[str]) -> None:

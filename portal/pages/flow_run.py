@@ -14,15 +14,16 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_GET, require_POST
 
 from flows.models import Membership
+from flows.sdk.recorder import Status
 from portal.access.actors import actor_of, has_role
 from portal.pages.pausing import answer_form, resume_with, suspend
 from portal.pages.run_changes import BadCursorError, Cursors, changes_of, log_lines_as_text
 from portal.pages.run_view import RunView
 from runs.cancel import cancel
-from runs.create import create_flow_run
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL
 from runs.order import run_next
+from runs.retrying import NoSuchTaskError, find_task_run, retry, run_again
 from runs.session import DjangoSession
 
 PAGE = "admin:runs_flowrun_change"
@@ -40,6 +41,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
         "resume": (require_POST(_resume), "runs_flowrun_resume"),
         "suspend": (require_POST(_suspend), "runs_flowrun_suspend"),
         "again": (require_POST(_again), "runs_flowrun_again"),
+        "retry": (require_POST(_retry), "runs_flowrun_retry"),
     }
     return [
         path(f"<uuid:run_id>/{tail}", site.admin_view(view), {"site": site}, name=name)
@@ -123,13 +125,23 @@ def _again(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
     if run.deployment is None:
         messages.error(request, "Its deployment is gone, so it cannot be run again.")
         return redirect(PAGE, run.id)
-    new = create_flow_run(
-        run.deployment,
-        parameters=run.parameters,
-        tags=run.tags,
-        created_by=actor_of(request).as_json(),
-    )
+    new = run_again(run, run.parameters, actor_of(request))
     return redirect(PAGE, new.id)
+
+
+def _retry(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    """Reopen a run that has ended; from the task run `from_task` on, if one is given, all is done anew."""
+    run = _operable(request, run_id)
+    chosen = request.POST.get("from_task", "")
+    try:
+        from_task = find_task_run(run.id, chosen) if chosen else None
+    except NoSuchTaskError as error:
+        messages.error(request, str(error))
+        return redirect(PAGE, run.id)
+    verdict = retry(DjangoSession(), run.id, actor_of(request), from_task=from_task)
+    if verdict.status is not Status.ACCEPT:
+        messages.warning(request, f"This run cannot be retried: {verdict.reason}.")
+    return redirect(PAGE, run.id)
 
 
 def _context(request: HttpRequest, run: FlowRun) -> dict[str, Any]:
@@ -141,7 +153,15 @@ def _context(request: HttpRequest, run: FlowRun) -> dict[str, Any]:
 
 def _visible(request: HttpRequest, run_id: UUID) -> FlowRun:
     """The run, if the user may see it; otherwise it is not there."""
-    related = ("flow", "deployment", "agent", "work_queue__work_pool__workspace", "schedule")
+    related = (
+        "flow",
+        "deployment",
+        "agent",
+        "work_queue__work_pool__workspace",
+        "schedule",
+        "rerun_of",
+        "backfill",
+    )
     runs = FlowRun.objects.for_actor(actor_of(request)).select_related(*related)
     run: FlowRun | None = runs.filter(id=run_id).first()
     if run is None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 import orjson
 from django.conf import settings
@@ -18,9 +19,10 @@ from portal.pages.artifacts import Exhibit, exhibits_of
 from portal.pages.markdown import as_html
 from portal.pages.pausing import pause_of_run
 from runs.logs import of_run
-from runs.models import FlowRun, FlowRunState
+from runs.models import FlowRun, FlowRunState, TaskRun
 from runs.models.flow_run import NEXT, TERMINAL, StateType
 from runs.pausing import Pause
+from runs.retrying import plain_name
 
 KINDS = {
     "flow_run": "runs_flowrun", "flow": "flows_flow", "deployment": "flows_deployment",
@@ -30,6 +32,8 @@ KINDS = {
 }  # fmt: skip
 MOST_STATES = 50
 MOST_RELATIVES = 20
+MOST_RETRY_POINTS = 20
+CALLS_READ = 1000
 TRACE_LINES = 6
 ERROR = 40
 WATERFALL_WIDTH = 100
@@ -196,6 +200,22 @@ class RunView:
         """It runs, and an agent could take it up again."""
         run = self.run
         return run.state_type == StateType.RUNNING and bool(run.deployment_id) and not run.root_run_id
+
+    @property
+    def can_retry(self) -> bool:
+        """It has ended, and an agent could take it up again."""
+        return self.is_over and bool(self.run.deployment_id) and not self.run.root_run_id
+
+    @cached_property
+    def retry_points(self) -> list[tuple[UUID, str]]:
+        """The tasks that its last attempt called, in this order: the id of the first call, and the name."""
+        tasks = TaskRun.objects.filter(flow_run=self.run)
+        newest = tasks.order_by("-id").values("attempt")[:1]
+        calls = tasks.filter(attempt=newest).order_by("id").values_list("task_key", "id")[:CALLS_READ]
+        first: dict[str, UUID] = {}
+        for task_key, id in calls:
+            first.setdefault(task_key, id)
+        return [(id, plain_name(task_key)) for task_key, id in first.items()][:MOST_RETRY_POINTS]
 
     @cached_property
     def pause(self) -> Pause | None:

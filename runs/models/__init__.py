@@ -1,4 +1,5 @@
 from runs.models.artifact import Artifact
+from runs.models.backfill import Backfill, BackfillCell
 from runs.models.errand import Errand
 from runs.models.event import Event
 from runs.models.flow_run import FlowRun, FlowRunState
@@ -12,6 +13,8 @@ from runs.models.task_run import TaskRun, TaskRunState
 
 __all__ = [
     "Artifact",
+    "Backfill",
+    "BackfillCell",
     "ConcurrencyLimit",
     "Errand",
     "Event",

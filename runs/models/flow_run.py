@@ -73,6 +73,14 @@ class FlowRun(ScopedModel):
         Schedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
     )
     slot = models.DateTimeField(null=True, blank=True, help_text="The schedule's instant, in UTC.")
+    backfill = models.ForeignKey(
+        "runs.Backfill",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="flow_runs",
+    )
     name = models.CharField(max_length=200)
     parameters = models.JSONField(default=dict, blank=True)
     job_variables = models.JSONField(
@@ -141,6 +149,15 @@ class FlowRun(ScopedModel):
     parent_task_run = models.ForeignKey(
         "runs.TaskRun", on_delete=models.SET_NULL, null=True, blank=True, related_name="child_runs"
     )
+    rerun_of = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, db_index=False, related_name="reruns"
+    )
+    result_scope = models.UUIDField(
+        null=True, blank=True, help_text="The run whose kept results it reads and adds to, if not its own."
+    )
+    redo_from = models.UUIDField(
+        null=True, blank=True, help_text="A task run: what came of it is computed anew."
+    )
     version = models.BigIntegerField(default=1)
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
@@ -188,6 +205,16 @@ class FlowRun(ScopedModel):
             ),
             # Rollups: what ended since.
             models.Index(fields=["end_time"], name="flowrun_ended", condition=Q(end_time__isnull=False)),
+            # Backfills: what was run of a slot, and how many of a backfill's runs are in which state.
+            models.Index(
+                fields=["deployment", "slot"], name="flowrun_of_slot", condition=Q(slot__isnull=False)
+            ),
+            models.Index(
+                fields=["backfill", "state_type"],
+                name="flowrun_of_backfill",
+                condition=Q(backfill__isnull=False),
+            ),
+            models.Index(fields=["rerun_of"], name="flowrun_reruns", condition=Q(rerun_of__isnull=False)),
             # Lists, newest first: of all workspaces (superusers), one, one state, one deployment, one flow.
             models.Index(models.F("created").desc(), models.F("id").desc(), name="flowrun_created"),
             models.Index("workspace", models.F("created").desc(), name="flowrun_newest"),

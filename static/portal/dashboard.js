@@ -1,4 +1,4 @@
-// The dashboard: its figures and tables are read again when runs change, at most once in two seconds.
+// Pages whose `data-reread` part is read again when runs change, at most once in two seconds.
 import { connect } from "./live.js";
 
 const PAUSE = 2000;
@@ -10,8 +10,8 @@ async function reread() {
   const answer = await fetch(location.href).catch(() => null);
   if (!answer?.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const fresh = page.getElementById("dashboard");
-  const shown = document.getElementById("dashboard");
+  const fresh = page.querySelector("[data-reread]");
+  const shown = document.querySelector("[data-reread]");
   if (fresh && shown.innerHTML !== fresh.innerHTML && !shown.contains(document.activeElement)) {
     shown.replaceChildren(...fresh.childNodes);
   }

@@ -19,6 +19,7 @@ BENCHMARKS = (
     "log_lines",
     "runners",
     "prefect",
+    "backfill_plan",
 )
 
 

@@ -118,7 +118,7 @@ def test_the_dashboard_learns_of_a_failure(screen: Screen) -> None:
     for state in (Pending(), Running(), Failed(message="boom")):
         transition(DjangoSession(), run.id, state)
 
-    expect(page.locator(".card").first).to_contain_text("boom", timeout=PATIENCE)
+    expect(page.locator(".card", has_text="Needs attention")).to_contain_text("boom", timeout=PATIENCE)
 
 
 def test_a_deployment_is_run_with_the_button(screen: Screen) -> None:

@@ -181,3 +181,19 @@ def resumes(folder: str) -> list[int]:
     while not (path / "go").exists():
         time.sleep(0.02)
     return [*done, note(folder, 3)]
+
+
+@task
+def ballast(folder: str, size: int) -> str:
+    note.fn(folder, size)
+    return "x" * size
+
+
+@flow
+def lands(folder: str) -> int:
+    """Fails after three steps, one of them with a result too large for a row, until `go` is there."""
+    small = note(folder, 1)
+    large = ballast(folder, 600_000)
+    if not Path(folder, "go").exists():
+        raise RuntimeError("not yet")
+    return small + len(large) + note(folder, 2)

@@ -1,4 +1,4 @@
-"""`manage.py runflow`: make a run of a deployment, and watch it."""
+"""`manage.py runflow`: make a run of a deployment, or run one again, and watch it."""
 
 import sys
 from argparse import ArgumentParser
@@ -20,11 +20,20 @@ class Command(BaseCommand):
 
     help = (
         "Run a deployment. Prints the run's id and page; with --watch also its states and log lines until "
-        "it ends, and exits with 0 only if it completed. Ctrl-C stops watching, not the run."
+        "it ends, and exits with 0 only if it completed. Ctrl-C stops watching, not the run. "
+        "--retry reopens a run that has ended and keeps what its tasks computed; --again makes a new run "
+        "with its parameters, changed by --param."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("deployment", metavar="FLOW/DEPLOYMENT")
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("deployment", metavar="FLOW/DEPLOYMENT", nargs="?")
+        what.add_argument("--retry", metavar="RUN_ID", help="reopen this run, which has ended")
+        what.add_argument("--again", metavar="RUN_ID", help="a new run with this one's parameters")
+        parser.add_argument(
+            "--from", dest="from_task", metavar="TASK", help="with --retry: do anew from here"
+        )
+        parser.add_argument("--reuse", action="store_true", help="with --again: take results of equal calls")
         parser.add_argument(
             "--param", "-p", action="append", type=parameter, metavar="NAME=VALUE",
             help="a parameter, as JSON or text; may be given several times",
@@ -43,13 +52,7 @@ class Command(BaseCommand):
             sys.exit(INTERRUPTED)
 
     def run_flow(self, portal: Portal, options: dict[str, Any]) -> None:
-        deployment = find_deployment(portal, options["deployment"])
-        body = {
-            "parameters": as_dict(options["param"]),
-            "name": options["name"],
-            "tags": options["tag"],
-        }
-        run = portal.post(f"deployments/{deployment['id']}/create_flow_run", body)
+        run = start(portal, options)
         page = f"{portal.url}/admin/runs/flowrun/{run['id']}/"
         self.stdout.write(f"Flow run '{run['name']}' {run['id']}\n{page}")
         if not options["watch"]:
@@ -60,6 +63,24 @@ class Command(BaseCommand):
             self.stdout.write(f"\nStopped watching. The run goes on: {page}")
             sys.exit(INTERRUPTED)
         sys.exit(0 if final == "COMPLETED" else 1)
+
+
+def start(portal: Portal, options: dict[str, Any]) -> dict[str, Any]:
+    """The run that was made or reopened."""
+    parameters, name = as_dict(options["param"]), options["name"]
+    run: dict[str, Any]
+    if options["retry"]:
+        path = path_of("flow_runs", options["retry"])
+        portal.post(f"{path}/retry", {"from_task": options["from_task"]})
+        run = portal.get(path)
+    elif options["again"]:
+        body = {"parameters": parameters, "name": name, "reuse_results": options["reuse"]}
+        run = portal.post(f"{path_of('flow_runs', options['again'])}/run_again", body)
+    else:
+        deployment = find_deployment(portal, options["deployment"])
+        body = {"parameters": parameters, "name": name, "tags": options["tag"]}
+        run = portal.post(f"deployments/{deployment['id']}/create_flow_run", body)
+    return run
 
 
 def find_deployment(portal: Portal, text: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from agents.models import WorkPool
 from flows.models import Block, Bundle, Calendar, Deployment, Variable
-from runs.models import Artifact, ConcurrencyLimit, FlowRun, Result, RetentionPolicy, TaskRun
+from runs.models import Artifact, Backfill, ConcurrencyLimit, FlowRun, Result, RetentionPolicy, TaskRun
 from runs.results import digest_of
 from tests.portal.fixtures import Caller
 
@@ -156,6 +156,7 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
         "work_pools": pool.name, "work_queues": run.work_queue_id, "task_runs": task_run.id,
         "artifacts": artifact.id,
         "concurrency_limits": limit.id, "bundles": bundle.sha256, "results": "0" * 64,
+        "backfills": Backfill.objects.create(workspace=run.workspace, deployment=run.deployment, total=1).id,
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
         "background_tasks": background.id,
         "calendars": Calendar.objects.create(workspace=run.workspace, name="bank").id,
@@ -184,6 +185,7 @@ def test_what_is_asked_for_by_name_or_run_is_not_there(
         "concurrency_limits",
         "bundles",
         "run_stats",
+        "backfills",
         "calendars",
     ],
 )

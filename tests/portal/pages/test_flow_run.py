@@ -272,30 +272,30 @@ def test_run_again_makes_a_run_with_the_same_parameters(operator_client: Client,
     assert new.created_by["display_value"] == "operator-of-default"
 
 
-@pytest.mark.parametrize("action", ["cancel", "again"])
+@pytest.mark.parametrize("action", ["cancel", "again", "retry"])
 def test_a_viewer_may_not_act(viewer_client: Client, run: FlowRun, action: str) -> None:
     assert viewer_client.post(url(run, action)).status_code == 403
     assert "<button" not in changes(viewer_client, run)["html"]["actions"]
     assert FlowRun.objects.get().state_type == "SCHEDULED"
 
 
-@pytest.mark.parametrize("tail", ["", "changes", "logs.txt", "cancel", "again"])
+@pytest.mark.parametrize("tail", ["", "changes", "logs.txt", "cancel", "again", "retry"])
 def test_a_foreign_run_is_not_there(elsewhere: Workspace, run: FlowRun, tail: str) -> None:
     client = client_as("admin", elsewhere)
-    call = client.post if tail in {"cancel", "again"} else client.get
+    call = client.post if tail in {"cancel", "again", "retry"} else client.get
 
     assert call(url(run, tail)).status_code == 404
     assert FlowRun.objects.get().state_type == "SCHEDULED"
 
 
-@pytest.mark.parametrize("tail", ["", "changes", "logs.txt", "cancel", "again"])
+@pytest.mark.parametrize("tail", ["", "changes", "logs.txt", "cancel", "again", "retry"])
 def test_a_stranger_is_sent_to_the_login(run: FlowRun, tail: str) -> None:
-    call = Client().post if tail in {"cancel", "again"} else Client().get
+    call = Client().post if tail in {"cancel", "again", "retry"} else Client().get
 
     assert call(url(run, tail))["Location"].startswith("/admin/login/")
 
 
-@pytest.mark.parametrize("action", ["cancel", "again"])
+@pytest.mark.parametrize("action", ["cancel", "again", "retry"])
 def test_actions_need_the_forms_token(workspace: Workspace, run: FlowRun, action: str) -> None:
     client = client_as("operator", workspace)
     client.handler.enforce_csrf_checks = True
