@@ -1,14 +1,17 @@
 """What cannot be handed in, served or sent to agents says so."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from flows import flow, task
+from flows.sdk.backend import backed_by
 from flows.sdk.background import background_key
+from flows.sdk.memory_backend import memory_backend
 from flows.sdk.portal import NoPortalError
 from flows.task_runners import AgentsTaskRunner
 from flows.task_worker import TaskWorker, serve
@@ -25,8 +28,9 @@ class Nowhere:
 
 
 @pytest.fixture
-def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.sdk.portal._used", Nowhere())
+def nowhere() -> Iterator[None]:
+    with backed_by(replace(memory_backend(), portal=Nowhere())):
+        yield
 
 
 @task
@@ -35,8 +39,8 @@ def alike(value: object) -> object:
 
 
 def test_delay_needs_a_portal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.sdk.portal._used", None)
-    monkeypatch.setattr("flows.sdk.portal._here", None)
+    monkeypatch.setattr("flows.sdk.backend._portal_here", None)
+    monkeypatch.setattr("flows.sdk.backend._made", None)
     with pytest.raises(NoPortalError, match=r"alike\.delay needs a Portal: set PORTAL_API_URL"):
         alike.delay(1)
 

@@ -42,7 +42,9 @@ class Limits:
         self.asked.append(body["names"])
         self.full -= 1
         missing = [name for name in body["names"] if name not in self.limited]
-        return {"granted": self.full < 0, "missing": missing, "retry_after": None, "blocked_by": "tag:db"}
+        granted = self.full < 0
+        place = {"retry_after": None, "blocked_by": "tag:db", "position": 1}
+        return {"granted": granted, "missing": missing, **place}
 
 
 @pytest.fixture
