@@ -1,9 +1,5 @@
 """Redis only wakes agents: losing it costs seconds, never a run."""
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import redis
 from rq import Queue
@@ -17,16 +13,6 @@ from tests.processes import wait_until
 pytestmark = pytest.mark.processes
 
 RING_LIST = "portal:default:default:default"
-
-
-@pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    """A server of this test's own, to be killed."""
-    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        server = Valkey(Path(folder) / "v", durable=False)
-        server.start()
-        yield server
-        server.stop()
 
 
 def test_runs_that_wait_start_although_redis_was_flushed(stage: Stage) -> None:
