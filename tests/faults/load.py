@@ -28,7 +28,7 @@ class Load:
             return False
 
     def suffer(self, fault: Callable[[], object], timeout: float = LONGEST) -> int:
-        """Do `fault` again and again until all runs have ended; return how often. It takes its time itself."""
+        """Do `fault` again and again until all runs have ended; return how often."""
         deadline = time.monotonic() + timeout
         faults = 0
         while not self.is_over():

@@ -1,4 +1,4 @@
-"""Clocks that are wrong: decisions are made on the database's, so they change times that people see, and no more."""
+"""Wrong clocks: they change times that people see, but no decision, which is made by the database's."""
 
 from datetime import timedelta
 from pathlib import Path

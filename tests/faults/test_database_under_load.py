@@ -119,7 +119,7 @@ def test_conflicting_writers_try_again(stage: Stage) -> None:
 
 
 def test_the_victim_of_a_deadlock_tries_again(stage: Stage) -> None:
-    """A stranger locks a task run and then its flow run; every process of ours does it the other way round."""
+    """A stranger locks a task run and then its flow run, and every process of ours the other way round."""
     stage.agent()
     run = stage.create("shares")
     stage.started(run)

@@ -1,4 +1,4 @@
-"""More than there is room for: log lines, memory, parameters. What is bounded pushes back; nothing is dropped."""
+"""More than there is room for, and flows that kill their process: they harm nobody else."""
 
 import os
 import signal
