@@ -14,6 +14,7 @@ import time_machine
 
 from flows import flow, get_run_logger, task, unmapped
 from flows.cache_policies import TASK_SOURCE
+from flows.concurrency import concurrency
 from flows.runtime import flow_run
 from flows.sdk.states import State
 
@@ -297,3 +298,12 @@ def jumps(folder: str, seconds: float) -> None:
 def measures(folder: str, text: str) -> None:
     """Leaves the length of a parameter in `measured`."""
     Path(folder, "measured").write_text(str(len(text)))
+
+
+@flow
+def holds_a_slot(folder: str) -> None:
+    """Goes through a gate for one, and stays there until the file `go` appears."""
+    with concurrency("gate"):
+        path = _started(folder)
+        while not (path / "go").exists():
+            time.sleep(0.02)
