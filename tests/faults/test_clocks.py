@@ -29,16 +29,14 @@ def wrong_clock(folder: Path, seconds: float) -> dict[str, str]:
     return {"PYTHONPATH": str(path)}
 
 
-@pytest.mark.parametrize("seconds", [-HALF_AN_HOUR, HALF_AN_HOUR])
-def test_an_agent_and_a_scheduler_with_wrong_clocks_do_their_work(stage: Stage, seconds: float) -> None:
-    stage.stack.start("scheduler", env=wrong_clock(stage.folder, seconds)).wait_for("Scheduler")
-    agent = stage.agent(**wrong_clock(stage.folder, 2 * seconds))
-    holding = stage.create("jumps", seconds=0)
-    stage.ended(holding)
-    assert holding.state_type == "COMPLETED", holding.state_message
-    assert abs(holding.task_runs.first().start_time - now()) > timedelta(minutes=50), "its clock is wrong"
-    assert abs(holding.start_time - now()) < timedelta(minutes=1)
-    assert 0 <= holding.total_run_time < 60
+def test_an_agent_and_a_scheduler_with_wrong_clocks_do_their_work(stage: Stage) -> None:
+    stage.stack.start("scheduler", env=wrong_clock(stage.folder, HALF_AN_HOUR)).wait_for("Scheduler")
+    agent = stage.agent(**wrong_clock(stage.folder, -HALF_AN_HOUR))
+    first = stage.ended(stage.create("jumps", seconds=0))
+    assert first.state_type == "COMPLETED", first.state_message
+    assert now() - first.task_runs.first().start_time > timedelta(minutes=29), "its clock is wrong"
+    assert abs(first.start_time - now()) < timedelta(minutes=2)
+    assert 0 <= first.total_run_time < 60
 
     run = stage.create("hold")
     stage.started(run)
