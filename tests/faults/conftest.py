@@ -16,7 +16,7 @@ from portal.ops.embedded import Postgres, Valkey
 from runs.create import create_flow_run
 from runs.models import FlowRun
 from tests.factories import make_deployment
-from tests.faults.invariants import assert_invariants
+from tests.faults.invariants import assert_bounded, assert_invariants
 from tests.processes import Child, RunningStack, wait_until
 
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -89,12 +89,18 @@ class Stage:
             raise AssertionError(f"{error}; it is {run.state_name}. The agents said:\n{said}") from None
         return run
 
+    def assert_in_order(self) -> None:
+        """What must hold after every fault."""
+        assert_invariants()
+        assert_bounded(self.stack.living)
+
 
 @pytest.fixture
 def stage(stack: RunningStack) -> Iterator[Stage]:
-    """A stage whose database must be in order when the test is over."""
-    yield Stage(stack)
-    assert_invariants()
+    """A stage whose database and processes must be in order when the test is over."""
+    stage = Stage(stack)
+    yield stage
+    stage.assert_in_order()
 
 
 @pytest.fixture
@@ -126,8 +132,9 @@ def own_stage(own_postgres: Postgres, django_db_blocker: DjangoDbBlocker, tmp_pa
         connection.close()
         connection.settings_dict.update(environ.Env.db_url_config(own_postgres.url))
         try:
-            yield Stage(stack)
-            assert_invariants()
+            stage = Stage(stack)
+            yield stage
+            stage.assert_in_order()
         finally:
             stack.stop()
             connection.close()

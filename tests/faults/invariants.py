@@ -1,15 +1,19 @@
 """What must hold after every fault. The database is asked, not the logs.
 
-`assert_invariants` runs at the end of every test that has a `stage`. Each invariant is a query for what
-breaks it, so that a failure shows the rows themselves.
+`assert_invariants` and `assert_bounded` run at the end of every test that has a `stage`. Each invariant is a
+query for what breaks it, so that a failure shows the rows themselves.
 """
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.db import connection
 
 from agents.claim import LEASE_SECONDS
 from agents.services.reaper import GAP
+from tests.processes import Child, wait_until
 
 # The state machine: what may follow what in the history of a flow run. A run that its script
 # executes starts without PENDING; only SCHEDULED reopens what has ended.
@@ -198,3 +202,36 @@ def _legal_pairs() -> str:
 
 def _literal(state_type: str | None) -> str:
     return "NULL" if state_type is None else f"'{state_type}'"
+
+
+# What each command may keep: an agent its own connection and two of its run, a scheduler one per loop, a
+# server its pool. Memory is that of the process itself, without its runs, whose code may want more.
+MOST_CONNECTIONS = {"rqworker": 3, "scheduler": 12, "serve": 22}
+MOST_MIB = {"rqworker": 180, "scheduler": 200, "serve": 250}
+
+
+def assert_bounded(children: Sequence[Child]) -> None:
+    """Fail if these processes kept more connections or memory than they need."""
+    allowed = sum(MOST_CONNECTIONS.get(child.arguments[0], 0) for child in children)
+    wait_until(lambda: _connections() <= allowed, timeout=5, what=f"at most {allowed} connections are left")
+    for child in children:
+        most, resident = MOST_MIB.get(child.arguments[0]), resident_mib(child.pid)
+        assert most is None or resident <= most, f"{child.arguments} has {resident} MiB"
+
+
+def resident_mib(pid: int) -> int:
+    """The memory that a process has in use."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") >> 20
+
+
+OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+def _connections() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(OTHERS)
+        return int(cursor.fetchone()[0])

@@ -1,6 +1,5 @@
 """The server is killed, gets more than it takes, or talks to somebody who does not listen."""
 
-import os
 import random
 import socket
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from runs.models import FlowRun
 from tests.factories import default_workspace
 from tests.faults.api import Api
 from tests.faults.conftest import Stage
+from tests.faults.invariants import resident_mib
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.processes
@@ -89,11 +89,6 @@ def deaf_page(stage: Stage) -> Iterator[tuple[Api, socket.socket]]:
     assert page.recv(12) == b"HTTP/1.1 101"
     yield api, page
     page.close()
-
-
-def resident_mib(pid: int) -> int:
-    """The memory that a process has in use."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") // MIB
 
 
 def test_a_page_that_does_not_read_is_cut_off_and_costs_little(deaf_page: tuple[Api, socket.socket]) -> None:
