@@ -12,7 +12,7 @@ from pathlib import Path
 from django.db import connection
 
 from agents.claim import LEASE_SECONDS
-from agents.services.reaper import GAP
+from agents.services.steadiness import GAP
 from tests.processes import Child, wait_until
 
 # The state machine: what may follow what in the history of a flow run. A run that its script
