@@ -23,7 +23,7 @@ LEGAL = {
     "SCHEDULED": {"SCHEDULED", "PENDING", "RUNNING", "PAUSED", *ENDS - {"COMPLETED"}},
     "PENDING": {"SCHEDULED", "RUNNING", "CANCELLING", *ENDS - {"COMPLETED"}},
     "RUNNING": {"SCHEDULED", "RUNNING", "PAUSED", "CANCELLING", *ENDS},
-    "PAUSED": {"SCHEDULED", "RUNNING", "CANCELLING", *ENDS - {"COMPLETED"}},
+    "PAUSED": {"PAUSED", "SCHEDULED", "RUNNING", "CANCELLING", *ENDS - {"COMPLETED"}},
     "CANCELLING": ENDS - {"COMPLETED"},
     **{end: {"SCHEDULED"} for end in ENDS},
 }
@@ -204,9 +204,9 @@ def _literal(state_type: str | None) -> str:
     return "NULL" if state_type is None else f"'{state_type}'"
 
 
-# What each command may keep: an agent its own connection and two of its run, a scheduler one per loop, a
-# server its pool. Memory is that of the process itself, without its runs, whose code may want more.
-MOST_CONNECTIONS = {"rqworker": 3, "scheduler": 12, "serve": 22}
+# What each command may keep: an agent its own connection and two of its run, a scheduler one or two per
+# loop, a server its pool. Memory is that of the process itself, without its runs.
+MOST_CONNECTIONS = {"rqworker": 3, "scheduler": 20, "serve": 22}
 MOST_MIB = {"rqworker": 180, "scheduler": 200, "serve": 250}
 
 
