@@ -92,7 +92,8 @@ from pathlib import Path
 from flows import flow
 
 here = Path(__file__).parent
-(here / "pid").write_text(str(os.getpid()))
+(here / "pid.new").write_text(str(os.getpid()))
+(here / "pid.new").rename(here / "pid")
 while not (here / "go").exists():
     time.sleep(0.02)
 
