@@ -46,7 +46,7 @@ def connection() -> "redis.Redis":
     It repeats a command once, for a connection that Redis closed meanwhile, and gives up early:
     whoever sends a hint must not wait long for a Redis that hangs.
     """
-    return connect(timeout=2, retries=1)
+    return connect(timeout=1, retries=1)
 
 
 def list_name(workspace: str, pool: str, queue: str) -> str:

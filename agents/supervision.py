@@ -24,9 +24,9 @@ from agents.hints import Hints
 from agents.horse import HAND_BACK
 from agents.offspring import children, end_orphans
 from flows.sdk.states import Cancelled, Crashed, Failed, State
+from runs.crashing import end_for
 from runs.hand_back import hand_back, may_be_handed_back
 from runs.session import Session
-from runs.transition import transition
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ class Supervision:
             logger.info("Run %s: handed back", run.name)
         elif lease in (Lease.HELD, Lease.CANCELLING, Lease.OVERDUE):
             state = replace(self._end_state(lease, ended), details={**usage.of(ended.usage)})
-            verdict = transition(self._session, run.id, state, attempt=run.attempt)
+            verdict = end_for(self._session, run.id, run.attempt, state)
             logger.info("Run %s: %s. %s", run.name, (verdict.state or state).name, state.message)
             if state.is_crashed():
                 logger.info("Run %s: its process is gone, so no on_crashed hook could be called", run.name)

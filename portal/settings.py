@@ -81,13 +81,20 @@ TEMPLATES = [
 ]
 
 
-def _database(url: str, pooled: bool) -> dict[str, Any]:
+# A process that is stopped within a transaction keeps its locks, and everybody who needs them waits. Portal's
+# own transactions wait for nothing else: one that is silent for so long is ended. Those of flows may think.
+DATABASE_IMPATIENCE = "-c idle_in_transaction_session_timeout=10s"
+
+
+def _database(url: str, pooled: bool, impatient: bool) -> dict[str, Any]:
     """Django's settings for `url`. Only web processes pool: a pool does not survive a fork."""
     config: dict[str, Any] = dict(environ.Env.db_url_config(url))
     config["CONN_MAX_AGE"] = 0
     config["CONN_HEALTH_CHECKS"] = True
     options = config.setdefault("OPTIONS", {})
     options.setdefault("connect_timeout", 10)
+    if impatient:
+        options["options"] = f"{options.get('options', '')} {DATABASE_IMPATIENCE}".strip()
     if pooled:
         options["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
     else:
@@ -96,7 +103,8 @@ def _database(url: str, pooled: bool) -> dict[str, Any]:
 
 
 IS_WEB_PROCESS = sys.argv[1:2] == ["serve"]
-DATABASES = {"default": _database(_stack.database_url, pooled=IS_WEB_PROCESS)}
+IS_SCHEDULER = sys.argv[1:2] == ["scheduler"]
+DATABASES = {"default": _database(_stack.database_url, IS_WEB_PROCESS, IS_WEB_PROCESS or IS_SCHEDULER)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = _stack.redis_url

@@ -5,6 +5,7 @@ they never raise, and nothing depends on their arrival. `agents` and `portal` fi
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,8 +32,12 @@ class RunChanged:
 RingPort = Callable[[UUID], None]
 PublishPort = Callable[[RunChanged], None]
 
+SLOW_SECONDS = 0.5
+SILENT_SECONDS = 5.0
+
 _ring: RingPort | None = None
 _publish: PublishPort | None = None
+_silent_until = 0.0
 
 
 def fill_ring(port: RingPort) -> None:
@@ -54,19 +59,30 @@ def unfilled() -> list[str]:
 
 def ring(queue_id: UUID) -> None:
     """Say that there may be work in this queue. The sweeper makes up for a lost ring."""
-    if _ring is None:
-        return
-    try:
-        _ring(queue_id)
-    except Exception as error:  # a hint must not break what was committed
-        logger.warning("Could not ring queue %s: %s", queue_id, error)
+    port = _ring
+    if port is not None:
+        _hint(lambda: port(queue_id), f"ring queue {queue_id}")
 
 
 def publish(message: RunChanged) -> None:
     """Say that a run has changed. A page that misses it re-reads when it sees the gap."""
-    if _publish is None:
+    port = _publish
+    if port is not None:
+        _hint(lambda: port(message), f"publish {message}")
+
+
+def _hint(send: Callable[[], None], what: str) -> None:
+    """Send a hint, which must not break what was committed, and must not hold it up again and again.
+
+    A server that hangs takes the whole time-out of each: after one, none is sent for some seconds.
+    """
+    global _silent_until
+    began = time.monotonic()
+    if began < _silent_until:
         return
     try:
-        _publish(message)
+        send()
     except Exception as error:
-        logger.warning("Could not publish %s: %s", message, error)
+        logger.warning("Could not %s: %s", what, error)
+        if time.monotonic() - began > SLOW_SECONDS:
+            _silent_until = time.monotonic() + SILENT_SECONDS

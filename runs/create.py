@@ -40,7 +40,7 @@ WITH given AS (
     SELECT id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
          job_variables, tags, idempotency_key, created_by, priority, coalesce(expected_start_time, now()),
          root_run_id, parent_task_run_id, backfill_id, rerun_of_id, result_scope,
-         state_id, state_type, state_name, state_message, state_timestamp,
+         state_id, state_type, state_name, state_message, least(state_timestamp, clock_timestamp()),
          0, 0, 0, '', 1, now(), now()
     FROM given
     ON CONFLICT DO NOTHING
@@ -48,8 +48,8 @@ WITH given AS (
 ), history AS (
     INSERT INTO runs_flowrunstate
         (id, flow_run_id, type, name, message, timestamp, attempt, state_details)
-    SELECT g.state_id, g.id, g.state_type, g.state_name, g.state_message, g.state_timestamp, 0,
-           g.state_details
+    SELECT g.state_id, g.id, g.state_type, g.state_name, g.state_message,
+           least(g.state_timestamp, clock_timestamp()), 0, g.state_details
     FROM given g JOIN made m ON m.id = g.id
 )
 SELECT m.id, m.due, CASE WHEN m.due AND d.collision_strategy <> 'ENQUEUE' THEN d.id END

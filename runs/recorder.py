@@ -20,7 +20,7 @@ from flows.sdk.recorder import (
     TaskRunEvent,
     Verdict,
 )
-from flows.sdk.states import State
+from flows.sdk.states import TERMINAL, State
 from runs.batch import Batch, record_batch
 from runs.results import DatabaseResults, NewResult
 from runs.session import PsycopgSession, Transaction, persistently
@@ -52,8 +52,9 @@ class DatabaseRecorder:
         self.result_scope = result_scope or run_id
         self.results = DatabaseResults(self)
         self._session = session
+        self._proposed_end = False
         self._queue: BatchQueue[Item] = BatchQueue(
-            lambda items: self._write(items, lambda tx: None), on_abort
+            lambda items: self._write(items, lambda tx: None), on_abort, weigh=_weight
         )
 
     def task_event(self, event: TaskRunEvent) -> None:
@@ -103,15 +104,31 @@ class DatabaseRecorder:
 
         def work(tx: Transaction) -> Result:
             if batch:
-                record_batch(tx, self.run_id, self.attempt, batch)
+                written = record_batch(tx, self.run_id, self.attempt, batch)
+                self._refuse_foreign_end(written.state_type)
             return also(tx)
 
         result = self.transact(work)
         self.results.note_durable(batch.results)
         return result
 
+    def _refuse_foreign_end(self, state_type: str) -> None:
+        """Logs are taken after the end, for hooks. But if somebody else ended the run, this process, whose
+        agent must be standing still, was given up: it has to stop."""
+        if state_type in TERMINAL and not self._proposed_end:
+            raise Aborted(f"flow run {self.run_id} was ended from outside: it is {state_type}")
+
     def _propose(self, tx: Transaction, run_id: UUID, state: State) -> Verdict:
+        if run_id == self.run_id and state.is_terminal():
+            self._proposed_end = True
         return transition_in(tx, run_id, state, attempt=self.attempt)
+
+
+def _weight(item: Item) -> int:
+    """About how many bytes the item takes, where that can be much."""
+    if isinstance(item, tuple):
+        return len(item[1].message)
+    return len(item.data) if isinstance(item, NewResult) else 0
 
 
 def _batch_of(items: list[Item]) -> Batch:

@@ -162,15 +162,22 @@ class NothingToKill:
 class CrashIsRetried:
     """A run whose process or agent was killed stays down, although its flow asked to be run again.
 
-    Whoever notices the crash proposes CRASHED: the history shows it, and the next try after it.
+    Whoever notices the crash proposes CRASHED: the history shows it, and the next try after it. An attempt
+    that was killed before its flow began could not say what its flow asks for, and has done nothing that
+    must not be done again; a few more are made, as what kills them may be the code that is loaded.
     """
 
+    BEFORE_IT_BEGAN = 3
+
     def judge(self, run: Current, proposal: Proposal) -> Decision | None:
-        if proposal.type is not StateType.CRASHED or run.crash_count >= run.crash_retries:
+        retries = run.crash_retries
+        if run.state_type is StateType.PENDING and proposal.attempt is not None:
+            retries = max(retries, self.BEFORE_IT_BEGAN)
+        if proposal.type is not StateType.CRASHED or run.crash_count >= retries:
             return None
         if run.is_subflow or not run.has_deployment:
             return None  # no agent would know what to execute
-        number = f"{run.crash_count + 1}/{run.crash_retries}"
+        number = f"{run.crash_count + 1}/{retries}"
         awaiting = AwaitingRetry(
             run.now + timedelta(seconds=run.crash_retry_delay_seconds),
             message=f"Crash retry {number}. {proposal.state.message}",

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar, cast
 
 import psycopg
+from django.conf import settings
 from django.db import connection as django_connection
 from django.db import transaction as django_transaction
 from psycopg.pq import TransactionStatus
@@ -100,7 +101,8 @@ class PsycopgSession:
     ) -> None:
         """`patience_seconds`: give up on a transaction that takes longer (0: never); main thread only."""
         self._patience_seconds = patience_seconds
-        self._conninfo = {**conninfo, "application_name": application_name}
+        options = f"{conninfo.get('options', '')} {settings.DATABASE_IMPATIENCE}".strip()
+        self._conninfo = {**conninfo, "application_name": application_name, "options": options}
         self._connection: psycopg.Connection[Row] | None = None
         self._lock = threading.RLock()
 

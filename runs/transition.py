@@ -4,6 +4,7 @@ Agents, API, pages and services all call `transition`. It locks the row, asks th
 the history and the new current state in one transaction, and announces the change once that is durable.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -89,7 +90,8 @@ def transition_in(
     run = lock(tx, run_id)
     if run is None:
         return Verdict(Status.ABORT, None, f"there is no flow run {run_id}")
-    decision = (FORCED if force else ORCHESTRATION).decide(run, Proposal(state, attempt))
+    proposal = Proposal(on_our_clock(run, state), attempt)
+    decision = (FORCED if force else ORCHESTRATION).decide(run, proposal)
     if not force:
         decision = if_there_is_a_slot(tx, run, decision)
     if decision.store is None:
@@ -117,6 +119,17 @@ def _go_on_with_backfill(tx: Transaction, backfill_id: UUID) -> None:
     from runs.backfills.release import release_in
 
     release_in(tx, backfill_id)
+
+
+def on_our_clock(run: Current, state: State) -> State:
+    """The state, timed by the database if the clock of whoever proposes it is wrong.
+
+    A time before the state that holds, or after now, cannot be: history would be out of order, and timeouts
+    would pass too early or never.
+    """
+    if run.state_timestamp <= state.timestamp <= run.now:
+        return state
+    return replace(state, timestamp=max(run.now, run.state_timestamp))
 
 
 def _verdict(decision: Decision, state: State) -> Verdict:

@@ -161,6 +161,11 @@ class RunningStack:
             timeout=timeout,
         )
 
+    @property
+    def living(self) -> list[Child]:
+        """The children that have not ended."""
+        return [child for child in self._children if child.is_alive]
+
     def stop(self) -> None:
         """End every child; agents before what they talk to."""
         for child in reversed(self._children):

@@ -7,10 +7,10 @@ from agents.services.database import alone
 from agents.services.steadiness import Steadiness
 from flows.sdk.recorder import Status
 from flows.sdk.states import Cancelled, Crashed, State
+from runs.crashing import end_for
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
 from runs.session import DjangoSession
-from runs.transition import transition
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def end_expired(now: datetime) -> int:
     expired = FlowRun.objects.select_for_update(skip_locked=True, of=("self",)).select_related("agent")
     ended = 0
     for run in expired.filter(lease_expires__lt=now).order_by("lease_expires")[:BATCH]:
-        verdict = transition(DjangoSession(), run.id, _ending(run), attempt=run.attempt)
+        verdict = end_for(DjangoSession(), run.id, run.attempt, _ending(run))
         if verdict.status is not Status.ABORT:
             ended += 1
         else:

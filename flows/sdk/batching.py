@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 FLUSH_SECONDS = 0.1
 BATCH_ITEMS = 1_000
 MOST_QUEUED = 20_000
+BATCH_BYTES = 8 << 20
+MOST_QUEUED_BYTES = 32 << 20
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
 
@@ -28,9 +30,9 @@ LAST_RETRY_SECONDS = 2.0
 class BatchQueue(Generic[Item]):
     """Items on their way to `send`, which gets them in lists, in order, and repeats what fails by itself.
 
-    `put` blocks when 20,000 items wait. `send` raises Aborted when the attempt has lost its run: then
-    `on_abort` is called once, and every later call raises it, too. With `idle_seconds`, `send` gets an
-    empty list whenever nothing was queued for so long: a sign of life.
+    `put` blocks when 20,000 items wait, or 32 MiB of them as `weigh` says. `send` raises Aborted when the
+    attempt has lost its run: then `on_abort` is called once, and every later call raises it, too. With
+    `idle_seconds`, `send` gets an empty list whenever nothing was queued for so long: a sign of life.
     """
 
     def __init__(
@@ -38,11 +40,15 @@ class BatchQueue(Generic[Item]):
         send: Callable[[list[Item]], object],
         on_abort: Callable[[], None] = lambda: None,
         idle_seconds: float | None = None,
+        weigh: Callable[[Item], int] = lambda item: 0,
     ) -> None:
+        """`weigh` says how many bytes an item takes, about; it must always say the same of one."""
         self._send = send
         self._on_abort = on_abort
+        self._weigh = weigh
         self._idle_seconds = idle_seconds
         self._queue: deque[Item] = deque()
+        self._bytes = 0  # of what is in it
         self._changed = threading.Condition()
         self._queued = 0  # items ever put in
         self._durable = 0  # items ever sent
@@ -54,19 +60,29 @@ class BatchQueue(Generic[Item]):
         self._thread.start()
 
     def put(self, item: Item) -> None:
+        weight = self._weigh(item)
         with self._changed:
-            if len(self._queue) >= MOST_QUEUED:
-                self._changed.wait_for(lambda: len(self._queue) < MOST_QUEUED or self._aborted)
+            if self._is_full():
+                self._changed.wait_for(lambda: not self._is_full() or self._aborted)
             self._raise_if_aborted()
             self._queue.append(item)
+            self._bytes += weight
             self._queued += 1
-            if len(self._queue) == 1 or len(self._queue) == BATCH_ITEMS:
+            count = len(self._queue)
+            if count == 1 or count == BATCH_ITEMS or self._bytes - weight < BATCH_BYTES <= self._bytes:
                 self._changed.notify_all()
 
-    def send_all(self, send: Callable[[list[Item]], Result], most: int | None = None) -> Result:
-        """Call `send` with what is queued (at most `most` items) in this thread; return what it returns."""
+    def _is_full(self) -> bool:
+        return len(self._queue) >= MOST_QUEUED or self._bytes >= MOST_QUEUED_BYTES
+
+    def _is_enough(self) -> bool:
+        """Whether what waits makes a whole batch."""
+        return len(self._queue) >= BATCH_ITEMS or self._bytes >= BATCH_BYTES
+
+    def send_all(self, send: Callable[[list[Item]], Result], whole: bool = True) -> Result:
+        """Call `send` in this thread with what is queued, or with one batch of it; return what it returns."""
         with self._sending:
-            items = self._take(most)
+            items = self._take(whole)
             try:
                 result = send(items)
             except Aborted as aborted:
@@ -111,7 +127,7 @@ class BatchQueue(Generic[Item]):
     def _send_loop(self) -> None:
         while self._wait_for_work():
             try:
-                self.send_all(self._send, most=BATCH_ITEMS)
+                self.send_all(self._send, whole=False)
             except Aborted:
                 return
             except Exception as error:
@@ -125,20 +141,25 @@ class BatchQueue(Generic[Item]):
             self._changed.wait_for(lambda: self._queue or self._closed or self._aborted, self._idle_seconds)
             if self._queue:
                 self._changed.wait_for(
-                    lambda: len(self._queue) >= BATCH_ITEMS or self._hurry or self._closed, FLUSH_SECONDS
+                    lambda: self._is_enough() or self._hurry or self._closed, FLUSH_SECONDS
                 )
             return bool(self._queue) or not (self._closed or self._aborted)
 
-    def _take(self, most: int | None) -> list[Item]:
+    def _take(self, whole: bool) -> list[Item]:
+        items: list[Item] = []
+        taken = 0
         with self._changed:
-            count = len(self._queue) if most is None else min(most, len(self._queue))
-            items = [self._queue.popleft() for _ in range(count)]
+            while self._queue and (whole or (len(items) < BATCH_ITEMS and taken < BATCH_BYTES)):
+                items.append(self._queue.popleft())
+                taken += self._weigh(items[-1])
+            self._bytes -= taken
             self._changed.notify_all()
         return items
 
     def _put_back(self, items: list[Item]) -> None:
         with self._changed:
             self._queue.extendleft(reversed(items))
+            self._bytes += sum(map(self._weigh, items))
 
     def _note_durable(self, count: int) -> None:
         with self._changed:

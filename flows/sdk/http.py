@@ -68,7 +68,9 @@ class HttpRecorder:
         self._cancelling = False
         self._over = False
         self._queue: BatchQueue[Item] = BatchQueue(
-            self._report, idle_seconds=HEARTBEAT_SECONDS if self._owner else None
+            self._report,
+            idle_seconds=HEARTBEAT_SECONDS if self._owner else None,
+            weigh=lambda item: len(item[1]),
         )
 
     def task_event(self, event: TaskRunEvent) -> None:

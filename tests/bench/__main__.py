@@ -14,10 +14,12 @@ BENCHMARKS = (
     "scheduled_latency",
     "schedule_burst",
     "claim_cost",
+    "run_throughput",
     "task_throughput",
     "task_overhead",
     "log_lines",
     "runners",
+    "recovery",
     "prefect",
     "backfill_plan",
 )

@@ -1,4 +1,4 @@
-"""A warm agent on a queue of its own, and runs of one flow through it."""
+"""Warm agents on a queue of their own, and runs of one flow through them."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.processes import RunningStack, wait_until
+from tests.processes import Child, RunningStack, wait_until
 
 LONGEST_RUN = 60.0
 
@@ -14,7 +14,7 @@ LONGEST_RUN = 60.0
 class Bench:
     """Deploys `source` (the text of a file that defines the flow `name`) and runs it."""
 
-    def __init__(self, folder: Path, name: str, source: str) -> None:
+    def __init__(self, folder: Path, name: str, source: str, agents: int = 1) -> None:
         from agents.registry import resolve
         from tests.factories import make_deployment
 
@@ -24,10 +24,18 @@ class Bench:
             "bench", name, resolve(self.queue), path=str(folder), entrypoint=f"{name}.py:{name}"
         )
         self.stack = RunningStack(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], folder)
+        self._count = agents
+        self.agents: list[Child] = []
 
     def __enter__(self) -> Self:
-        self.stack.start("rqworker", self.queue).wait_for("serves")
+        self.agents = [self.start_agent() for _ in range(self._count)]
         return self
+
+    def start_agent(self) -> Child:
+        """One more agent of the queue, ready for work."""
+        agent = self.stack.start("rqworker", self.queue)
+        agent.wait_for("serves")
+        return agent
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

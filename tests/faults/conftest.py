@@ -1,13 +1,22 @@
 """A stage on which agents, horses and servers are killed."""
 
+import os
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import environ
 import pytest
+from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
 
 from flows.models import Deployment
+from portal.ops.embedded import Postgres, Valkey
 from runs.create import create_flow_run
 from runs.models import FlowRun
 from tests.factories import make_deployment
+from tests.faults.invariants import assert_bounded, assert_invariants
 from tests.processes import Child, RunningStack, wait_until
 
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -42,15 +51,15 @@ class Stage:
         found = Deployment.objects.filter(name=flow).first()
         return found or make_deployment(flow, flow, path=path, entrypoint=f"flow_file.py:{flow}")
 
-    def create(self, flow: str) -> FlowRun:
+    def create(self, flow: str, **parameters: object) -> FlowRun:
         """A run that is due, and rung for."""
-        return create_flow_run(self.deployment(flow), parameters={"folder": str(self.folder)})
+        return create_flow_run(self.deployment(flow), parameters={"folder": str(self.folder), **parameters})
 
-    def started(self, run: FlowRun) -> int:
+    def started(self, run: FlowRun, timeout: float = 15) -> int:
         """Wait for the user's code; the pid of its process."""
         file = self.folder / "pid"
         try:
-            wait_until(file.exists, what=f"{run.name} starts")
+            wait_until(file.exists, timeout, what=f"{run.name} starts")
         except AssertionError as error:
             run.refresh_from_db()
             raise AssertionError(f"{error}; it is {run.state_name}: {run.state_message}") from None
@@ -80,7 +89,63 @@ class Stage:
             raise AssertionError(f"{error}; it is {run.state_name}. The agents said:\n{said}") from None
         return run
 
+    def assert_in_order(self) -> None:
+        """What must hold after every fault."""
+        assert_invariants()
+        assert_bounded(self.stack.living)
+
 
 @pytest.fixture
-def stage(stack: RunningStack) -> Stage:
-    return Stage(stack)
+def stage(stack: RunningStack) -> Iterator[Stage]:
+    """A stage whose database and processes must be in order when the test is over."""
+    stage = Stage(stack)
+    yield stage
+    stage.assert_in_order()
+
+
+@pytest.fixture
+def dice() -> random.Random:
+    """Random choices. Their seed is printed with a failure; `FAULT_SEED` repeats it."""
+    seed = int(os.environ.get("FAULT_SEED") or random.randrange(1 << 32))
+    print(f"FAULT_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server of this test's own, to be killed. What it has confirmed survives that."""
+    with TemporaryDirectory(prefix="postgres-") as folder:
+        Path(folder).chmod(0o711)  # as root, PostgreSQL runs as another user
+        server = Postgres(Path(folder) / "pg", options={"fsync": "off"})
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def own_stage(own_postgres: Postgres, django_db_blocker: DjangoDbBlocker, tmp_path: Path) -> Iterator[Stage]:
+    """A stage on `own_postgres`, which the test's own ORM is pointed at."""
+    stack = RunningStack(own_postgres.url, os.environ["REDIS_URL"], tmp_path)
+    assert stack.run("migrate").returncode == 0
+    original = connection.settings_dict.copy()
+    with django_db_blocker.unblock():
+        connection.close()
+        connection.settings_dict.update(environ.Env.db_url_config(own_postgres.url))
+        try:
+            stage = Stage(stack)
+            yield stage
+            stage.assert_in_order()
+        finally:
+            stack.stop()
+            connection.close()
+            connection.settings_dict.update(original)
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A server of this test's own, to be killed."""
+    with TemporaryDirectory(prefix="valkey-") as folder:
+        server = Valkey(Path(folder) / "v", durable=False)
+        server.start()
+        yield server
+        server.stop()

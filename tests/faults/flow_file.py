@@ -3,14 +3,19 @@
 import contextvars
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import threading
 import time
 from pathlib import Path
 
+import time_machine
+
 from flows import flow, get_run_logger, task, unmapped
 from flows.cache_policies import TASK_SOURCE
+from flows.concurrency import concurrency
+from flows.runtime import flow_run
 from flows.sdk.states import State
 
 
@@ -197,3 +202,108 @@ def lands(folder: str) -> int:
     if not Path(folder, "go").exists():
         raise RuntimeError("not yet")
     return small + len(large) + note(folder, 2)
+
+
+LINES_PER_STEP = 5
+
+
+@task
+def work(step: int) -> int:
+    time.sleep(0.02)
+    return step
+
+
+@flow
+def works(folder: str, steps: int = 8) -> int:
+    """Leaves its id in `executions` once per execution; counts its log lines."""
+    with Path(folder, "executions").open("a") as lines:
+        lines.write(f"{flow_run.id}\n")
+    logger = get_run_logger()
+    total = 0
+    for step in range(steps):
+        total += work(step)
+        for line in range(LINES_PER_STEP):
+            logger.info("line %d of %d", step * LINES_PER_STEP + line + 1, steps * LINES_PER_STEP)
+    return total
+
+
+@flow(crash_retries=20)
+def survives(folder: str) -> None:
+    """As `works`, but asks to be run again after crashes."""
+    with Path(folder, "executions").open("a") as lines:
+        lines.write(f"{flow_run.id}\n")
+    for step in range(8):
+        work(step)
+
+
+@flow
+def talks(folder: str) -> None:
+    """Logs a line every 50 ms until the file `go` appears."""
+    path = _started(folder)
+    while not (path / "go").exists():
+        get_run_logger().info("still here")
+        time.sleep(0.05)
+
+
+@flow
+def segfaults(folder: str) -> None:
+    """Reads where nothing is."""
+    _started(folder)
+    ctypes.string_at(0)
+
+
+@flow(crash_retries=3)
+def poison(folder: str) -> None:
+    """Crashes whatever executes it, each time."""
+    with Path(folder, "executions").open("a") as lines:
+        lines.write("once\n")
+    ctypes.string_at(0)
+
+
+@flow
+def hungry(folder: str) -> None:
+    """Wants more memory than its process may have."""
+    _started(folder)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    bytearray(2 << 30)
+
+
+def peak_mib() -> int:
+    """The most memory that this process ever held, in MiB."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) // 1024
+
+
+@flow
+def floods(folder: str, lines: int, width: int) -> None:
+    """Logs as fast as it can; leaves the megabytes by which its process grew in `grown`."""
+    path = _started(folder)
+    before = peak_mib()
+    logger = get_run_logger()
+    for line in range(1, lines + 1):
+        logger.info("line %d of %d %s", line, lines, "x" * width)
+    (path / "grown").write_text(str(peak_mib() - before))
+
+
+@flow(timeout_seconds=60)
+def jumps(folder: str, seconds: float) -> None:
+    """Somebody sets the clock while it runs."""
+    _started(folder)
+    work(1)
+    time_machine.travel(time.time() + seconds, tick=True).start()
+    work(2)
+
+
+@flow
+def measures(folder: str, text: str) -> None:
+    """Leaves the length of a parameter in `measured`."""
+    Path(folder, "measured").write_text(str(len(text)))
+
+
+@flow
+def holds_a_slot(folder: str) -> None:
+    """Goes through a gate for one, and stays there until the file `go` appears."""
+    with concurrency("gate"):
+        path = _started(folder)
+        while not (path / "go").exists():
+            time.sleep(0.02)

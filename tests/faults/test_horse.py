@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from runs.models import Log
 from tests.faults.conftest import Stage, is_alive
 from tests.processes import wait_until
 
@@ -25,6 +26,8 @@ def test_a_killed_horse_crashes_its_run_at_once(stage: Stage) -> None:
     assert "out of memory" in run.state_message
     assert run.lease_expires is None
     wait_until(lambda: not is_alive(child), what="the horse's child is gone")
+    last = Log.objects.get(flow_run=run)
+    assert last.message == f"Crashed. {run.state_message} What it logged in its last moments may be missing."
 
 
 def test_the_agent_goes_on_after_a_horse_died(stage: Stage) -> None:

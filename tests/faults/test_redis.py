@@ -1,8 +1,8 @@
 """Redis only wakes agents: losing it costs seconds, never a run."""
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+import os
+import signal
+import time
 
 import pytest
 import redis
@@ -11,22 +11,14 @@ from rq.serializers import JSONSerializer
 
 from agents import doorbell
 from portal.ops.embedded import Valkey
+from runs.models import FlowRun
+from tests.faults.api import Api
 from tests.faults.conftest import Stage
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.processes
 
 RING_LIST = "portal:default:default:default"
-
-
-@pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    """A server of this test's own, to be killed."""
-    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        server = Valkey(Path(folder) / "v", durable=False)
-        server.start()
-        yield server
-        server.stop()
 
 
 def test_runs_that_wait_start_although_redis_was_flushed(stage: Stage) -> None:
@@ -92,3 +84,29 @@ def test_rings_leave_nothing_behind(stage: Stage) -> None:
     stage.agent()
     stage.ended(stage.create("quick"))
     wait_until(lambda: not list(doorbell.connection().scan_iter("rq:job:*")), what="the ring was dropped")
+
+
+def test_a_full_redis_costs_seconds(stage: Stage, valkey: Valkey) -> None:
+    """It refuses rings and presence; whoever waits for a ring looks for work anyway."""
+    stage.stack.env["REDIS_URL"] = valkey.url
+    stage.stack.start("scheduler")
+    stage.agent()
+    redis.Redis.from_url(valkey.url).config_set("maxmemory", 1)
+    assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
+
+
+def test_a_redis_that_hangs_holds_up_nobody_for_long(stage: Stage, valkey: Valkey) -> None:
+    """The machine that it runs on stands still, or packets to it are dropped."""
+    stage.stack.env["REDIS_URL"] = valkey.url
+    stage.stack.start("scheduler")
+    api = Api(stage)
+    stage.agent()
+    assert valkey.pid is not None
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        before = time.monotonic()
+        run_id = api.create_run(stage.deployment("quick"), "key", folder=str(stage.folder))
+        assert time.monotonic() - before < 5
+        assert stage.ended(FlowRun.objects.get(id=run_id), timeout=30).state_type == "COMPLETED"
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)

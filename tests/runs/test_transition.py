@@ -41,11 +41,25 @@ def test_a_run_that_completes_leaves_its_whole_history() -> None:
 
 def test_run_time_is_the_time_spent_running() -> None:
     run = lease(make_run())
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    transition(SESSION, run.id, Running(timestamp=start), attempt=1)
-    transition(SESSION, run.id, Failed(timestamp=start + timedelta(seconds=90)), attempt=1)
+    transition(SESSION, run.id, Running(), attempt=1)
+    start = datetime.now(UTC) - timedelta(seconds=90)
+    FlowRun.objects.filter(id=run.id).update(state_timestamp=start)
+    transition(SESSION, run.id, Failed(timestamp=start + timedelta(seconds=80)), attempt=1)
     run.refresh_from_db()
-    assert run.total_run_time == 90
+    assert run.total_run_time == 80
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_wrong_does_not_count(hours: float) -> None:
+    run = lease(make_run())
+    wrong = datetime.now(UTC) + timedelta(hours=hours)
+    transition(SESSION, run.id, Running(timestamp=wrong), attempt=1)
+    transition(SESSION, run.id, Completed(timestamp=wrong), attempt=1)
+    run.refresh_from_db()
+    times = FlowRunState.objects.filter(flow_run=run).order_by("id").values_list("timestamp", flat=True)
+    assert list(times) == sorted(times)
+    assert abs(run.start_time - run.created) < timedelta(minutes=1)
+    assert 0 <= run.total_run_time < 60
 
 
 def test_each_change_has_its_own_version() -> None:

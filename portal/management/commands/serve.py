@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 LARGEST_MESSAGE = 1024 * 1024
 GRACE_SECONDS = 5
+PING_SECONDS = 10
 
 
 class Command(BaseCommand):
@@ -43,6 +44,9 @@ class Command(BaseCommand):
             # Forwarded addresses are believed only behind a TLS proxy (FORWARDED_ALLOW_IPS names it).
             proxy_headers=settings.PORTAL_URL.startswith("https://"),
             ws_max_size=LARGEST_MESSAGE,
+            # A page that does not read does not answer either: it is cut off after the sum of the two.
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
             access_log=False,
             log_level="warning",

@@ -85,6 +85,7 @@ def test_a_dead_agents_run_crashes(stack: RunningStack) -> None:
     scheduler = stack.start("scheduler")
     wait_until(lambda: ServiceStatus.objects.filter(name="reap", last_success__isnull=False).exists())
     run = lease(make_run(), seconds=8)
+    FlowRun.objects.filter(id=run.id).update(state_type="RUNNING", state_name="Running")
 
     wait_until(lambda: FlowRun.objects.get(id=run.id).state_type == "CRASHED")
 
