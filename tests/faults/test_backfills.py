@@ -68,7 +68,7 @@ def test_runs_follow_each_other_without_a_scheduler(stage: Stage) -> None:
     stage.agent()
     stage.agent()
 
-    wait_until(lambda: is_completed(made), 30, what="the backfill is completed")
+    wait_until(lambda: is_completed(made), 60, what="the backfill is completed")
 
     assert_one_run_for_each_cell(made)
     assert (stage.folder / "executions").read_text() == "once\n" * 12
@@ -82,6 +82,6 @@ def test_a_run_that_is_killed_makes_room_too(stage: Stage) -> None:
     os.kill(pid, signal.SIGKILL)
     stage.go()
 
-    wait_until(lambda: is_completed(made), 30, what="the backfill is completed")
+    wait_until(lambda: is_completed(made), 60, what="the backfill is completed")
     states = FlowRun.objects.order_by("slot").values_list("state_type", flat=True)
     assert list(states) == ["CRASHED", "COMPLETED"]
