@@ -7,14 +7,16 @@ the agent extends the lease while it lives, and every write of the attempt carri
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
 from agents.claimable import IN_ORDER, LIVE_AND_SHUT, OPEN_QUEUE, UNDER_WAY, claimable
+from flows.sdk.execution import Order
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import FlowRunInfo
+from runs.retrying import reusable_calls
 from runs.session import Row, Session, Transaction
 
 LEASE_SECONDS = 8
@@ -33,6 +35,7 @@ class Claimed:
     entrypoint: str
     path: str
     redo_from: UUID | None = None
+    is_isolated: bool = False  # its pool wants an interpreter of its own for each run
 
 
 # A suspended or killed run is taken from a process that does not know of it; one that does ends by itself.
@@ -95,7 +98,7 @@ SELECT coalesce(d.concurrency_limit, q.concurrency_limit, p.concurrency_limit) I
        c.version, COALESCE(d.entrypoint, ''), COALESCE(d.path, ''),
        d.version, COALESCE(d.parameters, '{{}}'), q.name, p.name,
        COALESCE(d.job_variables, '{{}}') || c.job_variables, parent.id, parent.deployment_id,
-       c.result_scope, c.redo_from
+       c.result_scope, c.redo_from, p.type = 'process'
 FROM claimed c
 JOIN agents_workqueue q ON q.id = c.work_queue_id
 JOIN agents_workpool p ON p.id = q.work_pool_id
@@ -183,7 +186,7 @@ def _claimed(transaction: Transaction, params: list[Any]) -> Claimed | None:
     run_id, name, flow_name, parameters, tags, run_count, crash_count, attempt, *rest = row
     deployment_id, deployment_name, scheduled, root_run_id, workspace_id, version, *code = rest
     entrypoint, path, deployment_version, deployment_parameters, work_queue_name, work_pool_name, *more = code
-    job_variables, parent_run_id, parent_deployment_id, result_scope, redo_from = more
+    job_variables, parent_run_id, parent_deployment_id, result_scope, redo_from, is_isolated = more
     if is_limited:
         _keep_limits(transaction, [deployment_id, queue_id, pool_id])
     run = FlowRunInfo(
@@ -208,7 +211,7 @@ def _claimed(transaction: Transaction, params: list[Any]) -> Claimed | None:
         parent_deployment_id=parent_deployment_id,
         result_scope=result_scope,
     )
-    return Claimed(run, workspace_id, version, entrypoint, path, redo_from=redo_from)
+    return Claimed(run, workspace_id, version, entrypoint, path, redo_from, is_isolated)
 
 
 def _keep_limits(transaction: Transaction, above: list[UUID | None]) -> None:
@@ -221,6 +224,14 @@ def _keep_limits(transaction: Transaction, above: list[UUID | None]) -> None:
 def turn_taken(served: Sequence[UUID], workspace_id: UUID) -> list[UUID]:
     """`served`, with this workspace at the end."""
     return [each for each in served if each != workspace_id] + [workspace_id]
+
+
+def order_of(claimed: Claimed, tx: Transaction) -> Order:
+    """What the process that executes the run has to know."""
+    run = claimed.run
+    if claimed.redo_from:
+        run = replace(run, reusable=reusable_calls(tx, run.id, claimed.redo_from))
+    return Order(run, claimed.entrypoint, claimed.path)
 
 
 def renew(session: Session, run_id: UUID, attempt: int) -> Lease:

@@ -26,6 +26,7 @@ from flows.sdk import backend
 from flows.sdk.backend import Backend, backed_by
 from flows.sdk.batching import persistently
 from flows.sdk.errands import carried_out, failed_at
+from flows.sdk.execution import leave
 from flows.sdk.ids import uuid7
 from flows.sdk.portal import Caller, PortalHere
 from flows.sdk.recorder import FlowRunInfo
@@ -159,7 +160,7 @@ class HelperRecorder(DatabaseRecorder):
         first = stint.first
         assert first.flow_run_id is not None
         session = PsycopgSession(conninfo, application_name=f"portal errand {first.name}"[:63])
-        super().__init__(session, first.flow_run_id, first.attempt, on_abort=horse.leave)
+        super().__init__(session, first.flow_run_id, first.attempt, on_abort=leave)
         asking = FlowRunInfo(first.flow_run_id, first.name, "", {}, attempt=first.attempt)
         asked = PsycopgSession(conninfo, application_name=f"portal ask {first.name}"[:63])
         self._backend = backend_of(first, asking, asked)

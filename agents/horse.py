@@ -6,38 +6,28 @@ leaves by `os._exit`: 0 after it has reported, 1 if it could not (the parent the
 
 import logging
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from types import FrameType
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connections
 
-from agents import usage
-from agents.claim import Claimed
+from agents.claim import Claimed, order_of
 from agents.errand_desk import DatabaseErrands
 from agents.guard import MARK, die_with_parent, mark_of
-from flows.sdk import backend
+from flows.sdk import backend, execution
 from flows.sdk.backend import Backend
-from flows.sdk.engine import RunReleased, TerminationSignal, run_flow
-from flows.sdk.entrypoints import EntrypointError, load_flow
+from flows.sdk.execution import Stamps, leave, live
 from flows.sdk.portal import Caller, PortalHere
-from flows.sdk.recorder import Aborted, LogLine, Verdict
-from flows.sdk.signals import HandedBack
-from flows.sdk.states import Cancelled, Failed, State
+from flows.sdk.recorder import Verdict
+from flows.sdk.states import State
 from runs.backend import database_backend
 from runs.recorder import DatabaseRecorder
-from runs.retrying import reusable_calls
 from runs.session import PsycopgSession
-from runs.transition import keeps_lease
-
-HAND_BACK = signal.SIGUSR2  # from the parent: end without an end of the run, another agent takes it
 
 
 def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession) -> int:
@@ -56,67 +46,30 @@ def fork_for(work: Callable[[], None], session: PsycopgSession) -> int:
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _live(work, session, parent)
+        live(lambda: _begin(work, session, parent))
     os.setpgid(pid, pid)  # both sides do it: whoever comes first, the group is there for the guard
     return pid
 
 
-def _live(work: Callable[[], None], session: PsycopgSession, parent: int) -> NoReturn:
-    code = 1
-    try:
-        os.setpgid(0, 0)
-        die_with_parent(parent)
-        session.forget()
-        os.environ[MARK] = mark_of(os.getpid())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, _terminate)
-        signal.signal(HAND_BACK, _terminate)
-        work()
-        code = 0
-    except Aborted:
-        code = 0  # somebody else decided about this run: nothing to report
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        leave(code)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    for number in (signal.SIGTERM, HAND_BACK):  # once: hooks and the last report run undisturbed
-        signal.signal(number, signal.SIG_IGN)
-    raise HandedBack if signum == HAND_BACK else TerminationSignal
+def _begin(work: Callable[[], None], session: PsycopgSession, parent: int) -> None:
+    os.setpgid(0, 0)
+    die_with_parent(parent)
+    session.forget()
+    os.environ[MARK] = mark_of(os.getpid())
+    work()
 
 
 class HorseRecorder(DatabaseRecorder):
-    """Adds to the first RUNNING of the run how it came to be: process, time of fork, time of load; and to
-    the state in which the process leaves it, what the process has used."""
+    """Reports how the run came to be, and what it has used, too."""
 
-    def __init__(self, conninfo: dict[str, Any], claimed: Claimed) -> None:
+    def __init__(self, conninfo: dict[str, Any], claimed: Claimed, stamps: Stamps) -> None:
         session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
         run = claimed.run
         super().__init__(session, run.id, run.attempt, on_abort=leave, result_scope=run.result_scope)
-        self._stamps = {"infrastructure_pid": str(os.getpid()), "forked_time": _now()}
-
-    def note_loaded(self) -> None:
-        self._stamps["loaded_time"] = _now()
+        self._stamps = stamps
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
-        if state.is_running() and run_id == self.run_id:
-            state = replace(state, details={**state.details, **self._stamps})
-        elif run_id == self.run_id and not keeps_lease(state):
-            state = replace(state, details={**state.details, **usage.of_this_process()})
-        return super().transition(run_id, state)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
-
-
-def leave(code: int = 0) -> NoReturn:
-    """Stop at once. From the recorder's thread: this attempt was told that it no longer owns its run."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        return super().transition(run_id, self._stamps.on(state) if run_id == self.run_id else state)
 
 
 def keep_run_logs_to_the_run() -> None:
@@ -128,23 +81,11 @@ def keep_run_logs_to_the_run() -> None:
 def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     """Load the flow, run it, and report through a recorder of this attempt."""
     keep_run_logs_to_the_run()
-    run = claimed.run
-    recorder = HorseRecorder(conninfo, claimed)
-    if task_run_id := claimed.redo_from:
-        run = replace(run, reusable=recorder.transact(lambda tx: reusable_calls(tx, run.id, task_run_id)))
+    stamps = Stamps()
+    recorder = HorseRecorder(conninfo, claimed, stamps)
+    order = recorder.transact(partial(order_of, claimed))
     backend.use(lambda: _backend(claimed, conninfo))
-    try:
-        flow = load_flow(_entrypoint(claimed), claimed.path)
-        recorder.note_loaded()
-        run_flow(flow, run.parameters, recorder=recorder, run=run)
-    except RunReleased:
-        pass  # suspended, handed back, or a later retry: another process, another attempt
-    except TerminationSignal:  # cancelled while loading
-        recorder.transition(run.id, Cancelled(message="Cancelled while the flow was loaded."))
-    except EntrypointError as error:
-        _report_unloadable(recorder, str(error))
-    finally:
-        recorder.close()
+    execution.execute(order, recorder, stamps)
 
 
 def _backend(claimed: Claimed, conninfo: dict[str, Any]) -> Backend:
@@ -153,19 +94,3 @@ def _backend(claimed: Claimed, conninfo: dict[str, Any]) -> Backend:
     api = PortalHere(Caller(claimed.workspace_id, claimed.run.name))
     made = database_backend(session, claimed.workspace_id, claimed.run, settings.PORTAL_URL, api)
     return replace(made, errands=DatabaseErrands(conninfo, claimed.workspace_id, claimed.run))
-
-
-def _entrypoint(claimed: Claimed) -> str:
-    if claimed.entrypoint:
-        return claimed.entrypoint
-    raise EntrypointError("its deployment was deleted, so nobody knows where the code is.")
-
-
-def _report_unloadable(recorder: HorseRecorder, reason: str) -> None:
-    """Fail the run. The log gets the whole reason; the state its first and last line, where a traceback
-    says what it is about and what it came to."""
-    lines = reason.splitlines()
-    short = " ".join([lines[0], *lines[1:][-1:]])
-    text = f"Could not load the flow: {reason}"
-    recorder.log(LogLine(recorder.run_id, None, datetime.now(UTC), logging.ERROR, "flow_runs", text))
-    recorder.transition(recorder.run_id, Failed(message=f"Could not load the flow: {short}"))

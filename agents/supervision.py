@@ -17,12 +17,12 @@ from resource import struct_rusage
 
 import psycopg
 
-from agents import usage
 from agents.claim import Claimed, Lease, look, renew
 from agents.guard import Guard
 from agents.hints import Hints
-from agents.horse import HAND_BACK
 from agents.offspring import children, end_orphans
+from flows.sdk import usage
+from flows.sdk.execution import HAND_BACK
 from flows.sdk.states import Cancelled, Crashed, Failed, State
 from runs.crashing import end_for
 from runs.hand_back import hand_back, may_be_handed_back
@@ -54,12 +54,17 @@ class Exit:
     def text(self) -> str:
         """For people: what ended the process, and what it had used by then."""
         spent = f"peak {self.usage.ru_maxrss // 1024} MiB, {self._cpu():.1f} s CPU"
-        if os.WIFSIGNALED(self.status):
-            return f"killed by {_signal_name(os.WTERMSIG(self.status))} ({spent})"
+        if self.signal is not None:
+            return f"killed by {_signal_name(self.signal)} ({spent})"
         return f"exit code {os.waitstatus_to_exitcode(self.status)} ({spent})"
 
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that ended it; None if it exited."""
+        return os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else None
+
     def was_killed(self) -> bool:
-        return os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL
+        return self.signal == signal.SIGKILL
 
     def _cpu(self) -> float:
         return self.usage.ru_utime + self.usage.ru_stime

@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 from uuid import UUID
@@ -26,13 +27,15 @@ from rq.serializers import JSONSerializer
 from rq.utils import as_text, now
 from rq.worker import WorkerStatus
 
-from agents import doorbell, errands, horse, registry
+from agents import doorbell, errands, horse, isolated_process, registry
 from agents.claim import Claimed, claim, release, turn_taken
 from agents.hints import Hints
+from agents.isolated_process import IsolatedSupervision
+from agents.isolation import IsolationError
 from agents.offspring import adopt_orphans
 from agents.recycling import Recycling, allow_signals, hold_signals
 from agents.supervision import HANDED_BACK, Order, Supervision
-from flows.sdk.states import Crashed
+from flows.sdk.states import Crashed, Failed
 from runs import announce
 from runs.acting import acting_as
 from runs.hand_back import hand_back
@@ -202,6 +205,9 @@ class AgentWorker(Worker):
         logger.info("Run %s of %s: attempt %d", run.name, run.flow_name, run.attempt)
         try:
             supervision = self._start(claimed)
+        except IsolationError as error:
+            transition(self._session, run.id, Failed(message=str(error)), attempt=run.attempt)
+            return
         except OSError as error:
             crashed = Crashed(message=f"The agent could not start a process: {error}.")
             transition(self._session, run.id, crashed, attempt=run.attempt)
@@ -237,10 +243,17 @@ class AgentWorker(Worker):
         return True
 
     def _start(self, claimed: Claimed) -> Supervision:
+        grace = settings.PORTAL_CANCEL_GRACE_SECONDS
+        if claimed.is_isolated:
+            process = isolated_process.start(self._session, claimed)
+            watch = partial(IsolatedSupervision, self._session, claimed, process, grace)
+            return self._watched(process.pid, watch)
         pid = horse.fork(claimed, self._conninfo, self._session)
+        return self._watched(pid, partial(Supervision, self._session, claimed, pid, grace))
+
+    def _watched(self, pid: int, watch: Callable[[], Supervision]) -> Supervision:
         try:
-            grace = settings.PORTAL_CANCEL_GRACE_SECONDS
-            return Supervision(self._session, claimed, pid, grace)
+            return watch()
         except OSError:  # no room for its guard: better no process than one that nobody watches
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

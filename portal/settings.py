@@ -12,7 +12,7 @@ import environ
 from flows.sdk.signing import result_secrets
 from flows.sdk.storage import default_folder
 from portal.ops.logs import LOGGING as LOGGING
-from portal.ops.stack import Stack, StackError, find_stack, is_debug
+from portal.ops.stack import Stack, StackError, agent_api_url, find_stack, is_debug
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 STACK = find_stack()
@@ -24,7 +24,10 @@ DEBUG = is_debug()
 SECRET_KEY = _stack.secret_key or secrets.token_urlsafe(50)
 PORTAL_URL = _stack.url
 _url = urlsplit(PORTAL_URL)
-ALLOWED_HOSTS = [_url.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"]
+# Where the processes of isolated runs reach the API: perhaps on a network of agents and servers alone.
+PORTAL_AGENT_API_URL = agent_api_url(PORTAL_URL)
+_hosts = {urlsplit(url).hostname or "localhost" for url in (PORTAL_URL, PORTAL_AGENT_API_URL)}
+ALLOWED_HOSTS = [*sorted(_hosts), "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [f"{_url.scheme}://{_url.netloc}"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _url.scheme == "https"
 SESSION_COOKIE_NAME = "portal_session"  # cookies know no ports: another project on localhost has its own

@@ -37,7 +37,7 @@ def hand_back(
     """Let the next agent have the run; the process of `attempt` must have ended, or not have begun.
 
     What the process left open ends. A run that was paused in its process is suspended instead, so that it
-    still waits for its answer. `usage` is what `agents.usage` knows of the process.
+    still waits for its answer. `usage` is what `flows.sdk.usage` knows of the process.
     """
     with session.transaction() as tx:
         run = lock(tx, run_id)

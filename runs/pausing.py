@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flows.catalog.parameters import storage_errors, validate
-from flows.sdk.states import TERMINAL, Cancelled, State, StateType
+from flows.sdk.states import TERMINAL, Cancelled, State, StateType, is_suspension
 from runs.closing import close_open_parts
 from runs.inputs import forget_input, read_input
 from runs.session import Transaction
@@ -21,11 +21,6 @@ SELECT r.state_type, r.state_name, s.state_details
 FROM runs_flowrun r LEFT JOIN runs_flowrunstate s ON s.id = r.state_id
 WHERE r.id = %s
 """
-
-
-def is_suspension(state: State) -> bool:
-    """Whether the run waits without a process."""
-    return state.type is StateType.PAUSED and bool(state.details.get("pause_reschedule"))
 
 
 def is_hand_back(state: State) -> bool:

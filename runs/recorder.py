@@ -20,12 +20,12 @@ from flows.sdk.recorder import (
     TaskRunEvent,
     Verdict,
 )
-from flows.sdk.states import TERMINAL, State
+from flows.sdk.states import TERMINAL, State, keeps_process
 from runs.batch import Batch, record_batch
 from runs.results import DatabaseResults, NewResult
 from runs.session import PsycopgSession, Transaction, persistently
 from runs.subflow import create_subflow_run
-from runs.transition import keeps_lease, transition_in
+from runs.transition import transition_in
 
 Item = TaskRunEvent | tuple[UUID, LogLine] | NewArtifact | NewResult
 Result = TypeVar("Result")
@@ -74,7 +74,7 @@ class DatabaseRecorder:
         return self.flush_with(lambda tx: create_subflow_run(tx, self.run_id, new))
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
-        if not keeps_lease(state):  # nothing can be written after it
+        if not keeps_process(state):  # nothing can be written after it
             verdict = self.flush_with(lambda tx: self._propose(tx, run_id, state))
         else:
             verdict = self.transact(lambda tx: self._propose(tx, run_id, state))

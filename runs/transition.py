@@ -12,11 +12,11 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from flows.sdk.recorder import Status, Verdict
-from flows.sdk.states import TERMINAL, State, StateType
+from flows.sdk.states import State, StateType, keeps_process
 from runs import announce
 from runs.acting import acting
 from runs.closing import close_open_parts
-from runs.pausing import continues, is_suspension, pause_columns, settle_pause
+from runs.pausing import continues, pause_columns, settle_pause
 from runs.quarantine import quarantine_if_poisoned
 from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Proposal
 from runs.session import Session, Transaction
@@ -166,7 +166,7 @@ def _store(tx: Transaction, run: Current, state: State) -> int:
             1 if state.is_crashed() else 0,
             *(details.get("run_name"), details.get("crash_retries")),
             details.get("crash_retry_delay_seconds"),
-            keeps_lease(state),
+            keeps_process(state),
             *(details.get("forked_time"), details.get("loaded_time")),
             details.get("infrastructure_pid"),
             *(details.get("cpu_seconds"), details.get("cpu_seconds"), details.get("peak_memory_bytes")),
@@ -192,15 +192,6 @@ def _deadline_of(state: State) -> datetime | None:
     return None if seconds is None else state.timestamp + timedelta(seconds=seconds)
 
 
-def keeps_lease(state: State) -> bool:
-    """Whether the process that owns the run goes on owning it in this state."""
-    if state.type is StateType.SCHEDULED:
-        return bool(state.details.get("retry_in_process"))
-    if state.type is StateType.PAUSED:
-        return not is_suspension(state)
-    return state.type not in TERMINAL
-
-
 UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 
 
@@ -208,7 +199,7 @@ def gives_back(run: Current, state: State) -> bool:
     """Whether the run had a slot of the limits above it, and has none in this state."""
     if run.work_queue_id is None or not (run.leased or run.state_type in UNDER_WAY):
         return False
-    return not keeps_lease(state) and state.type not in UNDER_WAY
+    return not keeps_process(state) and state.type not in UNDER_WAY
 
 
 def _announce_on_commit(tx: Transaction, run: Current, state: State, version: int) -> None:
@@ -221,6 +212,6 @@ def _announce_on_commit(tx: Transaction, run: Current, state: State, version: in
 
 def _became_claimable(run: Current, state: State) -> bool:
     """Whether this change gave an agent something to do. A run that is now called Late had been rung for."""
-    if state.type is not StateType.SCHEDULED or state.name == "Late" or keeps_lease(state):
+    if state.type is not StateType.SCHEDULED or state.name == "Late" or keeps_process(state):
         return False
     return (scheduled_time_of(state) or run.now) <= run.now

@@ -1,7 +1,12 @@
 """Work pools: a kind of place where runs are executed."""
 
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 
+from agents.isolation import complaint_of_environment
 from flows.models.workspace import NAME_RULE, Workspace
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
@@ -12,11 +17,21 @@ DEFAULT_POOL = "default"
 CLAIMED_BY_AGENTS = ("agents", "process")
 
 
+LEAST_MEMORY_MB = 128  # below it Python cannot even load the SDK
+
+
+def check_environment(value: Any) -> None:
+    """Raises ValidationError."""
+    if complaint := complaint_of_environment(value):
+        raise ValidationError(f"It {complaint}.")
+
+
 class WorkPool(ScopedModel):
     """A group of queues whose runs are executed in the same way.
 
     `concurrency_limit` is how many of its runs may be under way at once; None: any number, 0: none.
     `worker_type` and `base_job_template` are for Prefect workers: which kind polls, and what it starts.
+    `python` to `cpu_seconds` are for pools of type `process`: see `agents.isolation.Isolation`.
     """
 
     class Type(models.TextChoices):
@@ -35,6 +50,27 @@ class WorkPool(ScopedModel):
     base_job_template = models.JSONField(default=dict, blank=True)
     concurrency_limit = models.PositiveIntegerField(
         null=True, blank=True, help_text="Runs of all its queues at once. Empty: no limit. 0: none starts."
+    )
+    python = models.CharField(
+        max_length=500, blank=True, default="", help_text="Interpreter, or folder of a virtual environment."
+    )
+    environment = models.JSONField(
+        default=dict, blank=True, validators=[check_environment], help_text='{"NAME": "value"}'
+    )
+    working_dir = models.CharField(
+        max_length=500, blank=True, default="", help_text="Where a process begins."
+    )
+    memory_mb = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(LEAST_MEMORY_MB)],
+        help_text="Address space of a process, in MiB. Empty: no limit.",
+    )
+    cpu_seconds = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="CPU time of a process. Empty: no limit.",
     )
     paused = models.BooleanField(default=False)
     created = models.DateTimeField(auto_now_add=True)

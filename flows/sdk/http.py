@@ -49,7 +49,8 @@ class HttpRecorder:
     Without `run_id` the first `begin` creates the root run, and this process owns it: it renews the
     run's lease, and the run crashes when nothing was heard for 60 s. With `run_id` and `attempt` it
     reports for an agent that claimed the run and keeps its lease. `on_cancel` is called once, from any
-    thread, when somebody cancels the run.
+    thread, when somebody cancels the run, `on_abort` when this attempt has lost its run.
+    `shares_results`: the run is made after another, whose results it may take.
     """
 
     def __init__(
@@ -58,17 +59,22 @@ class HttpRecorder:
         run_id: UUID | None = None,
         attempt: int = 0,
         on_cancel: Callable[[], None] = lambda: None,
+        on_abort: Callable[[], None] = lambda: None,
+        shares_results: bool = False,
     ) -> None:
         self.run_id = run_id
         self.attempt = attempt
         self._client = client
         self._on_cancel = on_cancel
         self._owner = run_id is None
-        self.results = HttpResults(self, durable=not self._owner)  # nobody takes up the run of a script
+        self.results = HttpResults(
+            self, not self._owner, shares_results
+        )  # nobody takes up the run of a script
         self._cancelling = False
         self._over = False
         self._queue: BatchQueue[Item] = BatchQueue(
             self._report,
+            on_abort,
             idle_seconds=HEARTBEAT_SECONDS if self._owner else None,
             weigh=lambda item: len(item[1]),
         )

@@ -46,9 +46,13 @@ class Writer(Protocol):
 
 
 class HttpResults:
-    """The results of one attempt of a run and its subflows. `durable`: another attempt may take them up."""
+    """The results of one attempt of a run and its subflows.
 
-    def __init__(self, writer: Writer, durable: bool) -> None:
+    `durable`: another attempt may take them up. `shares`: they are also those of the run it is made after.
+    """
+
+    def __init__(self, writer: Writer, durable: bool, shares: bool = False) -> None:
+        self._shares = shares
         self.durable = durable
         self.locks = HttpLocks(self, writer)
         self._writer = writer
@@ -75,7 +79,7 @@ class HttpResults:
         hash = key_hash(key)
         if fresh := self._fresh.get((hash, of_run)):
             return fresh
-        if of_run and self._writer.attempt == 1 and hash not in self._of_run:
+        if of_run and self._writer.attempt == 1 and not self._shares and hash not in self._of_run:
             return None  # nobody was here before
         path = f"flow_runs/{self._writer.run_id}/results/{hash}" if of_run else f"results/{hash}"
         try:

@@ -233,6 +233,20 @@ def Cancelled(**kwargs: Any) -> State:
     return State(StateType.CANCELLED, **kwargs)
 
 
+def is_suspension(state: State) -> bool:
+    """Whether the run waits without a process."""
+    return state.type is StateType.PAUSED and bool(state.details.get("pause_reschedule"))
+
+
+def keeps_process(state: State) -> bool:
+    """Whether the process that executes the run goes on owning it, lease included."""
+    if state.type is StateType.SCHEDULED:
+        return bool(state.details.get("retry_in_process"))
+    if state.type is StateType.PAUSED:
+        return not is_suspension(state)
+    return state.type not in TERMINAL
+
+
 def get_state_exception(state: State) -> BaseException:
     """The exception of a state that is not completed. Raises ValueError for a completed one."""
     if state.is_completed():

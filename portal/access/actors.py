@@ -12,7 +12,7 @@ from flows.models import Membership, Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE
 from flows.scoping import Actor
 from portal.access.models import ApiToken
-from portal.access.run_tokens import RunToken
+from runs.run_tokens import RunToken
 
 Role = Membership.Role
 ASCENDING = [Role.VIEWER, Role.OPERATOR, Role.EDITOR, Role.ADMIN]

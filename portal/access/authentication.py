@@ -8,10 +8,10 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from portal.access import run_tokens
 from portal.access.models import ApiToken
-from portal.access.run_tokens import RunProcess, RunToken
+from portal.access.run_tokens import RunProcess
 from portal.access.tokens import find_token
+from runs.run_tokens import MARK, RunToken, read_run_token
 
 NOT_VALID = (
     "This token is not valid: it is unknown, revoked or expired, or its user lost access. "
@@ -31,7 +31,7 @@ class TokenAuthentication(BaseAuthentication):
         if not header:
             return None
         text = text_of(header)
-        if text.startswith(run_tokens.MARK):
+        if text.startswith(MARK):
             return _process_of_run(text)
         token = find_token(text)
         if token is None:
@@ -43,7 +43,7 @@ class TokenAuthentication(BaseAuthentication):
 
 
 def _process_of_run(text: str) -> tuple[RunProcess, RunToken]:
-    token = run_tokens.read_run_token(text)
+    token = read_run_token(text)
     if token is None:
         raise AuthenticationFailed("This run's token is not valid: it has expired, or was changed.")
     return RunProcess(token), token

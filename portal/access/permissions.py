@@ -7,7 +7,8 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from portal.access.actors import actor_of, has_role
-from portal.access.run_tokens import RunToken
+from portal.access.run_tokens import is_opened
+from runs.run_tokens import RunToken
 
 
 class RolePermission(BasePermission):
@@ -41,7 +42,7 @@ class RolePermission(BasePermission):
 
 
 def _opens(token: RunToken, view: Any) -> bool:
-    if not token.opens(view):
+    if not is_opened(view):
         raise PermissionDenied("A run's token opens only what its run needs.")
     if not token.is_live and view.action != "report":  # that one says itself why the process should stop
         raise AuthenticationFailed("This run's token ended with its attempt: another one owns the run now.")

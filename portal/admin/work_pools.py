@@ -14,6 +14,17 @@ from portal.admin.scoped import ScopedAdmin, ScopedInline
 from runs.models import FlowRun
 from runs.models.flow_run import UNDER_WAY
 
+FIELDSETS = (
+    (None, {"fields": ("workspace", "name", "type", "worker_type", "description", "concurrency_limit",
+                       "paused")}),
+    ("Processes", {
+        "fields": ("python", "environment", "working_dir", "memory_mb", "cpu_seconds"),
+        "description": "For isolated processes: each run gets one of its own, which reaches Portal by HTTP. "
+        "What is left empty is the agent's; of its environment a process gets only what programs need to "
+        "find their way. People who may look at the pool see these settings: keep secrets in blocks.",
+    }),
+)  # fmt: skip
+
 
 class WorkQueueInline(ScopedInline):
     """The pool's queues. Deleting one moves what needs it, so that is left to the API."""
@@ -45,7 +56,6 @@ class WorkPoolAdmin(ScopedAdmin):
     list_select_related = ("workspace",)
     search_fields = ("name",)
     ordering = ("name",)
-    fields = ("workspace", "name", "type", "worker_type", "description", "concurrency_limit", "paused")
     inlines = (WorkQueueInline,)
     addable = True
 
@@ -54,6 +64,10 @@ class WorkPoolAdmin(ScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("queues")
+
+    def get_fieldsets(self, request: HttpRequest, obj: WorkPool | None = None) -> Any:
+        """How processes are started is asked where it plays a part."""
+        return FIELDSETS[: 2 if obj is None or obj.type == WorkPool.Type.PROCESS else 1]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Agents were started with these names."""

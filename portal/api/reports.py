@@ -21,7 +21,6 @@ from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun, TaskRu
 from flows.sdk.states import Pending, State
 from flows.sdk.wire import verdict_as_json
 from portal.access.actors import actor_of, created_by, home_workspace, need_role
-from portal.access.run_tokens import RunToken
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TagsField
 from portal.api.parsers import ReportParser
@@ -31,6 +30,7 @@ from runs.create import NewRun
 from runs.models import FlowRun
 from runs.report import ForeignPart, Report, accept_report, create_owned_run, is_time
 from runs.results import NewResult, new_result
+from runs.run_tokens import RunToken
 from runs.session import DjangoSession
 
 HASH = "^[0-9a-f]{64}$"

@@ -13,11 +13,11 @@ from rest_framework.viewsets import GenericViewSet, ViewSet
 
 from flows.models import Membership
 from portal.access.actors import actor_of, home_workspace, need_role
-from portal.access.run_tokens import RunToken
 from portal.api.errors import Conflict
 from portal.api.resource import read
 from runs.models import FlowRun
 from runs.results import find_result, lock_result, signer_of
+from runs.run_tokens import RunToken
 from runs.session import DjangoSession
 
 HASH = "[0-9a-f]{64}"
@@ -59,7 +59,7 @@ class RunResultActions(GenericViewSet[Any]):
     def result(self, request: Request, pk: str, hash: str) -> Response:
         """What the run keeps for itself under the key with this hash, in base64."""
         run = self._run_of_results(request)
-        return _answer(run.workspace_id, hash, run.id)
+        return _answer(run.workspace_id, hash, run.id, run.result_scope)
 
     @action(detail=True, methods=["post"])
     def lock_result(self, request: Request, pk: str) -> Response:
@@ -78,9 +78,12 @@ class RunResultActions(GenericViewSet[Any]):
         return run
 
 
-def _answer(workspace_id: UUID, hash: str, run_id: UUID | None) -> Response:
+def _answer(workspace_id: UUID, hash: str, run_id: UUID | None, scope: UUID | None = None) -> Response:
+    """`scope`: the run that this one is made after, whose results it shares."""
     with DjangoSession().transaction() as tx:
         signed = find_result(tx, workspace_id, hash, run_id)
+        if signed is None and scope:
+            signed = find_result(tx, workspace_id, hash, scope)
     if signed is None:
         raise NotFound("There is no result of this key.")
     return Response({"data": b64encode(signed).decode()})

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.models import Worker, WorkPool, WorkQueue
+from agents.models.work_pool import LEAST_MEMORY_MB, check_environment
 from agents.models.work_queue import DEFAULT_QUEUE
 from agents.pools import MOST_POLLED, InUseError, delete_pool, make_pool, note_heartbeat, poll
 from agents.services.database import database_time
@@ -46,11 +47,16 @@ from runs.models import FlowRun
 
 Role = Membership.Role
 Kind = WorkPool.Type
+ISOLATION = ("python", "environment", "working_dir", "memory_mb", "cpu_seconds")
+LIMITS = ("concurrency_limit", "memory_mb", "cpu_seconds")  # null takes them away
 RESERVED = "prefect"  # names that begin so are Prefect's own
 
 
 class PoolInput(serializers.Serializer[Any]):
-    """What may be changed of a pool. A `concurrency_limit` of null takes the limit away."""
+    """What may be changed of a pool. A limit of null takes that limit away.
+
+    `python` to `cpu_seconds` say how pools of the kind `process` start the processes of their runs.
+    """
 
     description = TextField(max_length=10_000)
     is_paused = serializers.BooleanField(required=False, allow_null=True)
@@ -58,6 +64,13 @@ class PoolInput(serializers.Serializer[Any]):
     concurrency_limit = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=MOST_RUNS
     )
+    python = TextField(max_length=500)
+    environment = ObjectField(required=False, allow_null=True, validators=[check_environment])
+    working_dir = TextField(max_length=500)
+    memory_mb = serializers.IntegerField(
+        required=False, allow_null=True, min_value=LEAST_MEMORY_MB, max_value=MOST_RUNS
+    )
+    cpu_seconds = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MOST_RUNS)
 
 
 class NewPoolInput(PoolInput):
@@ -100,7 +113,7 @@ class WorkPools(Resource):
     model = WorkPool
     columns = (
         "id", "created", "updated", "name", "description", "type", "worker_type", "base_job_template",
-        "paused", "concurrency_limit",
+        "paused", "concurrency_limit", *ISOLATION,
     )  # fmt: skip
     ordering = "name"
     filterset_class = WorkPoolFilter
@@ -264,8 +277,8 @@ def _kind_of(body: Row) -> tuple[str, str]:
 
 
 def _change(pool: WorkPool, given: Row) -> None:
-    for name in ("description", "base_job_template", "is_paused", "concurrency_limit"):
-        if name in given and (given[name] is not None or name == "concurrency_limit"):
+    for name in ("description", "base_job_template", "is_paused", "concurrency_limit", *ISOLATION):
+        if name in given and (given[name] is not None or name in LIMITS):
             setattr(pool, "paused" if name == "is_paused" else name, given[name])
 
 

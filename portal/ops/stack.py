@@ -80,9 +80,19 @@ def _stack_of_environment() -> Stack:
 
 def public_url(default: str) -> str:
     """`PORTAL_URL`, from which hosts, origins and secure cookies derive; `default` if it is not set."""
-    url = os.environ.get("PORTAL_URL") or default
+    return _address("PORTAL_URL", default, "https://portal.example.org")
+
+
+def agent_api_url(url: str) -> str:
+    """`PORTAL_AGENT_API_URL`: where isolated runs reach the API; if it is not set, below the public `url`."""
+    return _address("PORTAL_AGENT_API_URL", f"{url}/api", "http://server:4200/api")
+
+
+def _address(name: str, default: str, example: str) -> str:
+    """The URL that the environment names, without a slash at its end. Raises StackError."""
+    url = os.environ.get(name) or default
     if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-        raise StackError(f"PORTAL_URL must look like https://portal.example.org, and is {url!r}.")
+        raise StackError(f"{name} must look like {example}, and is {url!r}.")
     return url.rstrip("/")
 
 

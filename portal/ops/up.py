@@ -19,6 +19,7 @@ from portal.ops.embedded.server import Server
 from portal.ops.stack import (
     Stack,
     StackError,
+    agent_api_url,
     data_folder,
     public_url,
     refuse_placeholder,
@@ -144,6 +145,7 @@ class Up:
             "REDIS_URL": stack.redis_url,
             "PORTAL_SECRET_KEY": stack.secret_key,
             "PORTAL_URL": stack.url,
+            "PORTAL_AGENT_API_URL": agent_api_url(f"http://127.0.0.1:{self.port}"),
             "PORTAL_PORT": str(self.port),
             "PORTAL_DATA_DIR": str(self.folder.path),
             "PYTHONUNBUFFERED": "1",

@@ -10,9 +10,9 @@ import pytest
 
 from flows.models import Variable
 from flows.sdk.states import StateType
-from portal.access.run_tokens import make_run_token
 from runs.models import Artifact, ConcurrencyLimit, Event, FlowRun, Result, RunInput
 from runs.resume import resume
+from runs.run_tokens import make_run_token
 from runs.session import DjangoSession
 from tests.factories import default_workspace, lease, make_deployment, make_queue, make_run
 from tests.processes import wait_until

@@ -12,9 +12,10 @@ from flows.catalog.vault import seal
 from flows.models import Block, Deployment, Variable, Workspace
 from flows.sdk.recorder import Status
 from flows.sdk.states import Completed
-from portal.access.run_tokens import OPENED, make_run_token
+from portal.access.run_tokens import OPENED
 from runs.models import ConcurrencyLimit, FlowRun, Result, TaskRun
 from runs.results import digest_of
+from runs.run_tokens import make_run_token
 from runs.session import DjangoSession
 from runs.transition import transition
 from tests.factories import make_run

@@ -20,10 +20,10 @@ from flows.sdk.wire import (
     new_run_as_json,
     state_as_json,
 )
-from portal.access.run_tokens import make_run_token
 from runs.logs import of_run
 from runs.models import Artifact, FlowRun, TaskRun
 from runs.models.flow_run import FlowRunState
+from runs.run_tokens import make_run_token
 from tests.factories import lease, make_run
 from tests.portal.fixtures import Caller, caller_as
 

@@ -1,0 +1,69 @@
+"""An isolated process: executes one run with an interpreter, environment and folder of its own.
+
+The agent starts it and writes the order to its standard input; everything else goes through the API, with a
+token that opens this run alone.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NoReturn
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from flows.sdk import backend
+from flows.sdk.client import ApiClient
+from flows.sdk.execution import Order, Stamps, execute, leave, live
+from flows.sdk.http import HttpRecorder
+from flows.sdk.http_backend import http_backend
+from flows.sdk.recorder import Verdict
+from flows.sdk.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class IsolatedOrder:
+    """The order, and how to report. `api_key` is the run's token, `forked` when the process was started."""
+
+    order: Order
+    api_url: str
+    api_key: str
+    forked: datetime
+
+
+ORDER = TypeAdapter(IsolatedOrder)
+
+
+class IsolatedRecorder(HttpRecorder):
+    """Reports for the agent that claimed the run: how it came to be, and what it has used, too."""
+
+    def __init__(self, given: IsolatedOrder, stamps: Stamps) -> None:
+        run, client = given.order.run, ApiClient(given.api_url, given.api_key)
+        super().__init__(client, run.id, run.attempt, on_abort=leave, shares_results=bool(run.result_scope))
+        self._stamps = stamps
+
+    def transition(self, run_id: UUID, state: State) -> Verdict:
+        return super().transition(run_id, self._stamps.on(state) if run_id == self.run_id else state)
+
+
+def main() -> NoReturn:
+    """Execute the order on standard input. Exit code 0: all is reported."""
+    live(_carry_out)
+
+
+def _carry_out() -> None:
+    given = ORDER.validate_json(_taken_from_stdin())
+    stamps = Stamps(given.forked)
+    recorder = IsolatedRecorder(given, stamps)
+    backend.use(lambda: http_backend(given.api_url, given.api_key))
+    execute(given.order, recorder, stamps)
+
+
+def _taken_from_stdin() -> bytes:
+    """The order. What the flow starts must not find it there again: it holds the token."""
+    with open(0, "rb", closefd=False) as order:
+        text = order.read()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return text
