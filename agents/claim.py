@@ -5,7 +5,7 @@ the agent extends the lease while it lives, and every write of the attempt carri
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,8 +16,11 @@ from agents.claimable import IN_ORDER, LIVE_AND_SHUT, OPEN_QUEUE, UNDER_WAY, cla
 from flows.sdk.execution import Order
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import FlowRunInfo
+from runs.lineage import Call
 from runs.retrying import reusable_calls
 from runs.session import Row, Session, Transaction
+
+Transact = Callable[[Callable[[Transaction], frozenset[Call]]], frozenset[Call]]
 
 LEASE_SECONDS = 8
 
@@ -226,11 +229,11 @@ def turn_taken(served: Sequence[UUID], workspace_id: UUID) -> list[UUID]:
     return [each for each in served if each != workspace_id] + [workspace_id]
 
 
-def order_of(claimed: Claimed, tx: Transaction) -> Order:
-    """What the process that executes the run has to know."""
+def order_of(claimed: Claimed, transact: Transact) -> Order:
+    """What the process that executes the run has to know. `transact` does something in a transaction."""
     run = claimed.run
-    if claimed.redo_from:
-        run = replace(run, reusable=reusable_calls(tx, run.id, claimed.redo_from))
+    if from_task := claimed.redo_from:
+        run = replace(run, reusable=transact(lambda tx: reusable_calls(tx, run.id, from_task)))
     return Order(run, claimed.entrypoint, claimed.path)
 
 

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -83,9 +82,8 @@ def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
     keep_run_logs_to_the_run()
     stamps = Stamps()
     recorder = HorseRecorder(conninfo, claimed, stamps)
-    order = recorder.transact(partial(order_of, claimed))
     backend.use(lambda: _backend(claimed, conninfo))
-    execution.execute(order, recorder, stamps)
+    execution.execute(order_of(claimed, recorder.transact), recorder, stamps)
 
 
 def _backend(claimed: Claimed, conninfo: dict[str, Any]) -> Backend:

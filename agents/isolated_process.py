@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2s
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from flows.sdk.isolated import ORDER, IsolatedOrder
 from flows.sdk.sources import cache_folder, made_at_once
 from flows.sdk.states import Failed, State
 from runs.run_tokens import make_run_token
-from runs.session import Session
+from runs.session import Session, in_transaction
 
 # What programs need to find their way. Everything else is for the pool to name: the agent's own environment
 # holds the addresses of the database and of Redis, and the keys.
@@ -175,6 +176,5 @@ def _sdk_folder() -> str:
 
 def _order(session: Session, claimed: Claimed) -> bytes:
     token = make_run_token(claimed.run.id, claimed.run.attempt)
-    with session.transaction() as tx:
-        order = order_of(claimed, tx)
+    order = order_of(claimed, partial(in_transaction, session))
     return ORDER.dump_json(IsolatedOrder(order, settings.PORTAL_AGENT_API_URL, token, datetime.now(UTC)))

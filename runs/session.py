@@ -143,17 +143,20 @@ class PsycopgSession:
         self._lock = threading.RLock()
 
 
+def in_transaction(session: Session, work: Callable[[Transaction], Result]) -> Result:
+    """Do `work` in a transaction."""
+    with session.transaction() as tx:
+        return work(tx)
+
+
 def persistently(session: Session, work: Callable[[Transaction], Result]) -> Result:
     """Do `work` in a transaction, again and again while PostgreSQL is away.
 
     For what is safe to repeat even when a commit was done and only its answer got lost.
     """
-
-    def attempt() -> Result:
-        with session.transaction() as tx:
-            return work(tx)
-
-    return batching.persistently(attempt, psycopg.OperationalError, "PostgreSQL")
+    return batching.persistently(
+        lambda: in_transaction(session, work), psycopg.OperationalError, "PostgreSQL"
+    )
 
 
 def conninfo_of_django() -> dict[str, Any]:

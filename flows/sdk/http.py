@@ -67,9 +67,8 @@ class HttpRecorder:
         self._client = client
         self._on_cancel = on_cancel
         self._owner = run_id is None
-        self.results = HttpResults(
-            self, not self._owner, shares_results
-        )  # nobody takes up the run of a script
+        # Nobody takes up the run of a script.
+        self.results = HttpResults(self, durable=not self._owner, shares=shares_results)
         self._cancelling = False
         self._over = False
         self._queue: BatchQueue[Item] = BatchQueue(

@@ -1,0 +1,155 @@
+"""What flows may do in an isolated process, and how it ends: as in a forked one."""
+
+import os
+import signal
+
+import pytest
+
+from flows.models import Variable
+from flows.sdk.states import AwaitingRetry
+from runs.cancel import cancel
+from runs.models import Artifact, FlowRun, RunInput, TaskRun
+from runs.resume import resume
+from runs.session import DjangoSession
+from runs.transition import transition
+from tests.factories import make_run
+from tests.faults.conftest import is_alive
+from tests.isolation.conftest import IsolatedStage
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.processes
+
+
+def begun(stage: IsolatedStage, flow: str) -> tuple[FlowRun, int]:
+    """A run of `flow`, and the pid of its process."""
+    run = stage.create(flow)
+    pid = stage.started(run)
+    wait_until(lambda: FlowRun.objects.filter(id=run.id, state_type="RUNNING").exists(), what="it runs")
+    return run, pid
+
+
+def test_a_flow_does_there_what_it_does_elsewhere(stage: IsolatedStage) -> None:
+    stage.agent()
+
+    run = stage.ended(stage.create("works"))
+
+    assert run.state_type == "COMPLETED", run.state_message
+    assert "working" in stage.log()
+    assert Variable.objects.get(name="city").value == "Oslo"
+    assert Artifact.objects.get(key="note").data == "# done"
+    assert FlowRun.objects.get(root_run=run).state_type == "COMPLETED"
+    assert set(TaskRun.objects.values_list("state_type", flat=True)) == {"COMPLETED"}
+    assert run.claimed_time < run.forked_time < run.loaded_time <= run.start_time
+    assert run.cpu_seconds and run.peak_memory_bytes
+
+
+def test_a_retried_run_takes_what_it_has_computed(stage: IsolatedStage) -> None:
+    stage.agent()
+    run = stage.ended(stage.create("stumbles"))
+    assert (run.state_type, run.state_message) == ("FAILED", "RuntimeError: not yet")
+    stage.go()
+
+    transition(DjangoSession(), run.id, AwaitingRetry(run.end_time))
+
+    assert stage.ended(run).state_type == "COMPLETED"
+    assert run.attempt == 2
+    assert (stage.folder / "executions").read_text() == "once\n"
+
+
+def test_a_person_answers(stage: IsolatedStage) -> None:
+    stage.agent()
+    run = stage.create("asks")
+    wait_until(lambda: FlowRun.objects.filter(id=run.id, state_type="PAUSED").exists(), what="it asks")
+
+    resume(DjangoSession(), run.id, {"approved": True}, {"display_value": "ada"})
+
+    assert stage.ended(run).state_type == "COMPLETED"
+
+
+def test_its_token_does_not_reach_another_run(stage: IsolatedStage) -> None:
+    other = make_run()
+    (stage.folder / "other").write_text(str(other.id))
+    stage.agent()
+
+    run = stage.ended(stage.create("meddles"))
+
+    assert run.state_type == "FAILED"
+    assert f"there is no flow run {other.id}" in run.state_message
+    assert not RunInput.objects.exists()
+
+
+def test_too_much_memory_fails_the_run(stage: IsolatedStage) -> None:
+    stage.pool(memory_mb=400)
+    stage.agent()
+
+    run = stage.ended(stage.create("eats"))
+
+    assert (run.state_type, run.state_message) == ("FAILED", "MemoryError")
+
+
+def test_too_much_cpu_time_crashes_it(stage: IsolatedStage) -> None:
+    stage.pool(cpu_seconds=2)
+    stage.agent()
+
+    run = stage.ended(stage.create("spins"))
+
+    assert run.state_type == "CRASHED"
+    assert "killed by SIGXCPU" in run.state_message
+    assert run.state_message.endswith("Work pool 'isolated' allows 2 s of CPU time.")
+
+
+def test_a_killed_process_crashes_its_run_at_once(stage: IsolatedStage) -> None:
+    stage.agent()
+    run, process = begun(stage, "hold")
+    child = stage.child()
+
+    os.kill(process, signal.SIGKILL)
+
+    assert stage.ended(run, timeout=3).state_type == "CRASHED"
+    assert run.state_message.startswith("Process died: killed by SIGKILL (peak ")
+    wait_until(lambda: not is_alive(child), what="what it had started is gone")
+
+
+def test_it_is_cancelled(stage: IsolatedStage) -> None:
+    stage.agent()
+    run, process = begun(stage, "hold")
+
+    cancel(DjangoSession(), run.id, "somebody", False)
+
+    assert stage.ended(run, timeout=5).state_type == "CANCELLED"
+    wait_until(lambda: not is_alive(process) and not is_alive(stage.child()), what="no process is left")
+
+
+def test_one_that_does_not_listen_is_killed_with_all_that_it_started(stage: IsolatedStage) -> None:
+    stage.agent(PORTAL_CANCEL_GRACE_SECONDS="1")
+    run, process = begun(stage, "stubborn")
+
+    cancel(DjangoSession(), run.id, "somebody", False)
+
+    assert stage.ended(run).state_type == "CANCELLED"
+    wait_until(lambda: not is_alive(process) and not is_alive(stage.child()), what="no process is left")
+
+
+def test_nothing_of_it_survives_its_agent(stage: IsolatedStage) -> None:
+    agent = stage.agent()
+    _, process = begun(stage, "stubborn")
+    processes = [process, stage.child()]
+
+    agent.kill()
+
+    wait_until(lambda: not any(map(is_alive, processes)), timeout=3, what="no process is left")
+
+
+def test_an_agent_that_stops_hands_it_back(stage: IsolatedStage) -> None:
+    agent = stage.agent("--drain-seconds", "0.2")
+    run, process = begun(stage, "hold")
+
+    agent.signal(signal.SIGTERM)
+
+    assert agent.wait() == 0
+    run.refresh_from_db()
+    assert (run.state_type, run.crash_count) == ("SCHEDULED", 0)
+    assert not is_alive(process)
+    stage.go()
+    stage.agent()
+    assert stage.ended(run).state_type == "COMPLETED"
