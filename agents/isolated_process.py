@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -136,7 +137,10 @@ def _forked(become: Callable[[], None], order: bytes, complaints: int) -> int:
                 os.write(complaints, str(error).encode())
             finally:
                 os._exit(1)
-    os.setpgid(pid, pid)  # both sides do it: whoever comes first, the group is there for the guard
+    # Both sides do it: whoever comes first, the group is there for the guard. Refused when the child was so
+    # quick that it is the other program already.
+    with suppress(PermissionError):
+        os.setpgid(pid, pid)
     return pid
 
 

@@ -21,7 +21,7 @@ class Answer(BaseModel):
 def shows(folder: str) -> None:
     """Says where it is, and what it has been given."""
     arguments = Path("/proc/self/cmdline").read_text().split("\0")
-    known = {"prefix": sys.prefix, "folder": os.getcwd(), "environment": dict(os.environ)}
+    known = {"prefix": sys.prefix, "folder": str(Path.cwd()), "environment": dict(os.environ)}
     left = sys.stdin.read() if sys.stdin else ""
     seen = {**known, "arguments": arguments, "path": sys.path, "stdin": left}
     Path(folder, "seen").write_text(json.dumps(seen))

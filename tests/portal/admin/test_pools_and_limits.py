@@ -65,3 +65,29 @@ def test_a_waiting_run_is_put_first_on_its_page(superuser: Client) -> None:
 
     assert FlowRun.objects.get(id=run.id).priority == NEXT
     assert 'form="run-next"' not in superuser.get(page).content.decode()
+
+
+def test_how_processes_start_is_asked_where_it_plays_a_part(superuser: Client) -> None:
+    make_deployment()
+    pool = WorkPool.objects.get()
+    path = f"/admin/agents/workpool/{pool.id}/change/"
+    assert "memory_mb" not in superuser.get(path).content.decode()
+
+    WorkPool.objects.update(type="process")
+
+    assert "memory_mb" in superuser.get(path).content.decode()
+    assert "memory_mb" in superuser.get("/admin/agents/workpool/add/").content.decode()
+    body = {
+        "type": "process",
+        "environment": '{"CITY": 3}',
+        "memory_mb": "8",
+        "queues-TOTAL_FORMS": "0",
+        "queues-INITIAL_FORMS": "0",
+    }
+    refused = superuser.post(path, body).content.decode()
+    assert "It must have a text as the value of CITY." in refused
+    assert "greater than or equal to 128" in refused
+    good = {**body, "environment": '{"CITY": "Oslo"}', "memory_mb": "512", "python": "/opt/venv"}
+    assert superuser.post(path, good).status_code == 302
+    changed = WorkPool.objects.get()
+    assert (changed.environment, changed.memory_mb, changed.python) == ({"CITY": "Oslo"}, 512, "/opt/venv")

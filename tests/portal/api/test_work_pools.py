@@ -299,3 +299,42 @@ def test_a_deployment_is_made_with_a_limit(editor: Caller, given: dict[str, Any]
     assert made["concurrency_options"] == {"collision_strategy": "CANCEL_NEW"}
     for wrong in ({"concurrency_limit": -1}, {"collision_strategy": "SHOUT"}):
         assert editor.post("/api/deployments/", {**body, **wrong}).status_code == 422
+
+
+PROCESSES = {
+    "python": "/opt/venvs/etl",
+    "environment": {"CITY": "Oslo"},
+    "working_dir": "/srv",
+    "memory_mb": 512,
+    "cpu_seconds": 60,
+}
+
+
+def test_a_pool_says_how_its_processes_start(editor: Caller) -> None:
+    made = editor.post(POOLS, {"name": "apart", "kind": "process", **PROCESSES}).json()
+    assert {name: made[name] for name in PROCESSES} == PROCESSES
+
+    assert change(editor, f"{POOLS}apart", memory_mb=None, environment={}, python="") == 204
+
+    shown = editor.get(f"{POOLS}apart").json()
+    assert (shown["memory_mb"], shown["environment"], shown["python"]) == (None, {}, "")
+    assert shown["cpu_seconds"] == 60
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"memory_mb": 8}, "greater than or equal to 128"),
+        ({"cpu_seconds": 0}, "greater than or equal to 1"),
+        ({"environment": ["CITY"]}, "must be a JSON object"),
+        ({"environment": {"CITY": 3}}, "It must have a text as the value of CITY."),
+        ({"environment": {"CI=TY": "Oslo"}}, "It has 'CI=TY', which is no name of an environment variable."),
+    ],
+)
+def test_what_no_process_could_start_with_is_refused(
+    editor: Caller, wrong: dict[str, Any], complaint: str
+) -> None:
+    answer = editor.post(POOLS, {"name": "apart", "kind": "process", **wrong})
+
+    assert answer.status_code == 422
+    assert complaint in answer.content.decode()
