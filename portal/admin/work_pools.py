@@ -3,12 +3,14 @@
 from collections import Counter
 from typing import Any
 
+from django import forms
 from django.contrib.admin import display
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 
 from agents.models import WorkPool, WorkQueue
 from portal.admin.agents import lamp
+from portal.admin.generic import AnyForm
 from portal.admin.looks import NOTHING
 from portal.admin.scoped import ScopedAdmin, ScopedInline
 from runs.models import FlowRun
@@ -24,6 +26,20 @@ FIELDSETS = (
         "find their way. People who may look at the pool see these settings: keep secrets in blocks.",
     }),
 )  # fmt: skip
+
+
+class WorkPoolForm(AnyForm):
+    """A pool, with room for what is usually written."""
+
+    class Meta:
+        model = WorkPool
+        fields = "__all__"
+        labels = {"memory_mb": "Memory, MiB", "cpu_seconds": "CPU time, s", "working_dir": "Folder"}
+        help_texts = {"environment": 'An object of texts: {"CITY": "Oslo"}. Those of a deployment go before.'}
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 2}),
+            "environment": forms.Textarea(attrs={"rows": 3, "class": "code"}),
+        }
 
 
 class WorkQueueInline(ScopedInline):
@@ -52,6 +68,7 @@ class WorkPoolList(ChangeList):
 class WorkPoolAdmin(ScopedAdmin):
     """Where runs wait, and the switches that hold them back."""
 
+    form = WorkPoolForm
     list_display = ("name", "state", "runs", "queue_names", "type", "workspace", "description")
     list_select_related = ("workspace",)
     search_fields = ("name",)
