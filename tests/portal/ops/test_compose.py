@@ -57,6 +57,13 @@ def test_the_customers_names_are_read() -> None:
     assert server["ports"] == ["4300:4200"]
 
 
+def test_isolated_runs_reach_the_server_by_its_name() -> None:
+    services = compose(SECRETS)
+
+    for name in ("server", "agent"):
+        assert services[name]["environment"]["PORTAL_AGENT_API_URL"] == "http://server:4200/api"
+
+
 def test_agents_share_a_folder_for_large_results_and_the_scheduler_cleans_it() -> None:
     services = compose(SECRETS)
 
