@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2s
+from io import FileIO
 from pathlib import Path
 
 from django.conf import settings
@@ -62,12 +63,12 @@ class Process:
 
     pid: int
     isolation: Isolation
-    complaints: int
+    complaints: FileIO
 
     def last_words(self) -> str:
         """What kept it from starting; "" if nothing did. Call once, when it has ended."""
-        os.lseek(self.complaints, 0, os.SEEK_SET)
-        with os.fdopen(self.complaints, "rb") as file:
+        with self.complaints as file:
+            file.seek(0)
             return file.read().decode(errors="replace")
 
 
@@ -105,21 +106,21 @@ def start(session: Session, claimed: Claimed) -> Process:
     python, folder = isolation.interpreter(sys.executable), isolation.folder()
     environment = _environment(isolation, python)
     order = _order(session, claimed)
-    complaints = os.memfd_create("complaints")
+    complaints = FileIO(os.memfd_create("complaints"), "w+")
 
     def become() -> None:
         os.chdir(folder)
         _limit(resource.RLIMIT_AS, (isolation.memory_mb or 0) * 2**20)
         _limit(resource.RLIMIT_CPU, isolation.cpu_seconds or 0, CPU_GRACE_SECONDS)
         marked = {**environment, MARK: mark_of(os.getpid())}
-        os.execve(python, [python, "-c", BOOT, str(complaints)], marked)
+        os.execve(python, [python, "-c", BOOT, str(complaints.fileno())], marked)
 
     return Process(_forked(become, order, complaints), isolation, complaints)
 
 
-def _forked(become: Callable[[], None], order: bytes, complaints: int) -> int:
+def _forked(become: Callable[[], None], order: bytes, complaints: FileIO) -> int:
     """A child with the order as its standard input, about to `become` another program."""
-    with os.fdopen(os.memfd_create("order"), "w+b", buffering=0) as stdin:
+    with FileIO(os.memfd_create("order"), "w+") as stdin:
         stdin.write(order)
         stdin.seek(0)
         parent = os.getpid()
@@ -131,10 +132,10 @@ def _forked(become: Callable[[], None], order: bytes, complaints: int) -> int:
                 os.setpgid(0, 0)
                 die_with_parent(parent)
                 os.dup2(stdin.fileno(), 0)
-                os.set_inheritable(complaints, True)
+                os.set_inheritable(complaints.fileno(), True)
                 become()
             except Exception as error:
-                os.write(complaints, str(error).encode())
+                complaints.write(str(error).encode())
             finally:
                 os._exit(1)
     # Both sides do it: whoever comes first, the group is there for the guard. Refused when the child was so
