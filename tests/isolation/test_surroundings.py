@@ -13,7 +13,7 @@ from tests.processes import read_json
 
 pytestmark = pytest.mark.processes
 
-SECRETS = {"PORTAL_SECRET_KEY": "s" * 40, "PORTAL_RESULT_KEYS": "result-key-of-the-agent-alone"}
+SECRETS = {"PORTAL_SECRET_KEY", "PORTAL_RESULT_KEYS", "SOME_PASSWORD"}
 
 
 def seen(stage: IsolatedStage) -> dict[str, Any]:
@@ -51,7 +51,8 @@ def test_the_deployment_s_job_variables_go_before_the_pool_s(stage: IsolatedStag
 
 
 def test_the_agent_s_secrets_stay_with_the_agent(stage: IsolatedStage) -> None:
-    stage.agent(SOME_PASSWORD="hunter2")
+    stage.agent(SOME_PASSWORD="hunter2", PORTAL_RESULT_KEYS="key-of-the-agent-alone")
+    assert stage.stack.env["PORTAL_SECRET_KEY"]
 
     there = seen(stage)
 
