@@ -23,6 +23,8 @@ from runs.models.flow_run import StateType
 ATTENTION_WITHIN = timedelta(days=7)
 ROWS = 8
 MOST_COUNTED = 1000
+# The loop by which runs, too, judge whether a scheduler is at work.
+PULSE = "sweep"
 
 
 def dashboard(request: HttpRequest) -> dict[str, Any]:
@@ -91,4 +93,9 @@ def _services() -> dict[str, Any]:
     found = ServiceStatus.objects.order_by("name", F("last_success").desc(nulls_last=True)).distinct("name")
     newest = list(found)
     troubled = [(each, service_lamp(each)) for each in newest if not is_at_work(each)]
-    return {"all": len(newest), "working": len(newest) - len(troubled), "troubled": troubled}
+    return {
+        "at_work": any(each.name == PULSE and is_at_work(each) for each in newest),
+        "all": len(newest),
+        "working": len(newest) - len(troubled),
+        "troubled": troubled,
+    }

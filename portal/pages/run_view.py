@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from agents.waiting import waiting_on
+from portal.admin.looks import span
 from portal.admin.strips import bars, recent_runs
 from portal.pages.artifacts import Exhibit, exhibits_of
 from portal.pages.markdown import as_html
@@ -48,6 +49,10 @@ class Step:
     took_ms: float
     x: float
     width: float
+
+    @property
+    def took(self) -> str:
+        return f"{self.took_ms:.1f} ms" if self.took_ms < 1000 else span(self.took_ms / 1000)
 
 
 class RunView:
