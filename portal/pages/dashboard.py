@@ -89,7 +89,7 @@ def _online(agents: QuerySet[Agent]) -> list[Agent]:
 
 
 def _services() -> dict[str, Any]:
-    """The scheduler's loops, by their liveliest process: how many work, and those that do not, with a lamp."""
+    """The scheduler's loops, by their liveliest process: how many work, and those that do not, with lamps."""
     found = ServiceStatus.objects.order_by("name", F("last_success").desc(nulls_last=True)).distinct("name")
     newest = list(found)
     troubled = [(each, service_lamp(each)) for each in newest if not is_at_work(each)]
