@@ -193,4 +193,4 @@ AGENT_PRELOAD = [
 ]
 
 # The most runs that one backfill may have.
-PORTAL_BACKFILL_MOST_RUNS = int(os.environ.get("PORTAL_BACKFILL_MOST_RUNS", "100000"))
+PORTAL_BACKFILL_MOST_RUNS = int(_number("PORTAL_BACKFILL_MOST_RUNS", 100_000))

@@ -206,7 +206,10 @@ def _locked(tx: Transaction, wanted: Wanted) -> list[_Limit]:
 def _check(limits: Sequence[_Limit], wanted: Wanted) -> None:
     for limit in limits:
         if wanted.occupy > limit.limit:
-            raise LimitError(f"Limit '{limit.name}' has {limit.limit} slots, and {wanted.occupy} are wanted.")
+            raise LimitError(
+                f"Limit '{limit.name}' has {limit.limit} slots, and {wanted.occupy} are wanted. "
+                "Raise the limit, or ask for fewer."
+            )
         if wanted.lease_seconds is None and limit.decay <= 0:
             raise LimitError(f"Limit '{limit.name}' is no rate: set its slot_decay_per_second above 0.")
 

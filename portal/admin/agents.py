@@ -45,12 +45,19 @@ def agent_lamp(agent: Agent) -> SafeString:
     return lamp(agent.draining is None, "online", "draining")
 
 
+def is_at_work(service: ServiceStatus) -> bool:
+    """Whether a loop was heard of lately, and its last step went well."""
+    if service.last_success is None or is_silent(service, now()):
+        return False
+    return service.last_error_time is None or service.last_error_time <= service.last_success
+
+
 def service_lamp(service: ServiceStatus) -> SafeString:
     """Whether a loop works, fails, or has not been heard of for too long."""
-    if service.last_success is None or is_silent(service, now()):
-        return lamp(False, "", "silent")
-    failing = service.last_error_time is not None and service.last_error_time > service.last_success
-    return lamp(not failing, "working", "failing")
+    if is_at_work(service):
+        return lamp(True, "working", "")
+    silent = service.last_success is None or is_silent(service, now())
+    return lamp(False, "", "silent" if silent else "failing")
 
 
 class Facts(ScopedAdmin):
@@ -132,6 +139,7 @@ class AgentAdmin(Facts):
 class ServiceStatusAdmin(Facts):
     """Whether the orchestrator itself is alive. Not of a workspace: staff may see it."""
 
+    heading = "Services"
     list_display = ("status", "name", "hostname", "pid", "worked", "took", "last_error")
     ordering = ("-last_success",)
     empty_text = "No scheduler was ever here. Start one: python manage.py scheduler"

@@ -15,7 +15,8 @@ from portal.admin.looks import NOTHING, badge, head_line, span, when
 from portal.admin.scoped import ScopedAdmin
 from portal.pages import flow_run
 from runs.models import FlowRun
-from runs.models.flow_run import TERMINAL
+from runs.models.flow_run import TERMINAL, StateType
+from runs.quarantine import is_in_quarantine
 
 
 def seconds_of(run: FlowRun) -> float | None:
@@ -90,7 +91,7 @@ class FlowRunAdmin(ScopedAdmin):
 
     @display(description="reason or error")
     def reason(self, run: FlowRun) -> SafeString:
-        head = head_line(run.state_message)
+        head = head_line(run.state_message) or held_back(run)
         return format_html('<span class="clip" title="{}">{}</span>', run.state_message[:2000], head)
 
     @display(description="start")
@@ -109,3 +110,11 @@ class FlowRunAdmin(ScopedAdmin):
     @display(description="tags")
     def labels(self, run: FlowRun) -> SafeString:
         return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in run.tags[:5]))
+
+
+def held_back(run: FlowRun) -> str:
+    """What stops a run that waits, as far as its own row tells; its page knows the rest. Else empty."""
+    deployment = run.deployment
+    if run.state_type != StateType.SCHEDULED or deployment is None or not deployment.paused:
+        return ""
+    return f"Its deployment is {'in quarantine' if is_in_quarantine(deployment) else 'paused'}."

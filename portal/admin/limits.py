@@ -84,7 +84,14 @@ class ConcurrencyLimitAdmin(ScopedAdmin):
     ordering = ("name",)
     fields = ("workspace", "name", "limit", "active", "slot_decay_per_second")
     inlines = (HolderInline, WaiterInline)
+    empty_text = (
+        "No limits yet. One says how many slots concurrency() and rate_limit() give to flows of this name."
+    )
     addable = deletable = True
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Nobody holds a limit that is not there yet."""
+        return self.inlines if obj else ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         held = Prefetch("slots", Slot.held().select_related("flow_run"), to_attr="held")

@@ -3,7 +3,8 @@
 from typing import Any, ClassVar
 
 from django.contrib.admin.views.main import ERROR_FLAG
-from django.db.models import Model, QuerySet
+from django.contrib.admin.widgets import AdminTextareaWidget, RelatedFieldWidgetWrapper
+from django.db.models import Model, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
@@ -72,7 +73,15 @@ class Scoped(AnyAdminOptions):
         if db_field.related_model is Workspace:
             writable = self.writable_workspaces(request)
             kwargs["queryset"] = kwargs["queryset"].filter(pk__in=writable)
+            kwargs["initial"] = writable[0] if len(writable) == 1 else None
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A plain choice: what is chosen here is made on pages of its own."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
+        return field
 
 
 class ScopedAdmin(Scoped, AnyAdmin):
@@ -83,6 +92,9 @@ class ScopedAdmin(Scoped, AnyAdmin):
     sortable_by: ClassVar[tuple[str, ...]] = ()
     actions: Any = ()
     empty_text: ClassVar[str] = "Nothing here yet."
+    heading: ClassVar[str] = ""
+    """Of the list; empty: the model's name."""
+    formfield_overrides = {TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})}}
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         # PostgreSQL holds no NUL; Django's check of filters does not know that.

@@ -13,14 +13,17 @@ from portal.admin.looks import NOTHING
 NAVIGATION = (
     ("Dashboard", "admin:index"),
     ("Runs", "admin:runs_flowrun_changelist"),
+    ("Backfills", "admin:runs_backfill_changelist"),
     ("Deployments", "admin:flows_deployment_changelist"),
     ("Flows", "admin:flows_flow_changelist"),
-    ("Backfills", "admin:runs_backfill_changelist"),
     ("Pools", "admin:agents_workpool_changelist"),
-    ("Limits", "admin:runs_concurrencylimit_changelist"),
     ("Agents", "admin:agents_agent_changelist"),
+    ("Limits", "admin:runs_concurrencylimit_changelist"),
+)
+CONFIGURATION = (
     ("Variables", "admin:flows_variable_changelist"),
     ("Blocks", "admin:flows_block_changelist"),
+    ("Calendars", "admin:flows_calendar_changelist"),
     ("Retention", "admin:runs_retentionpolicy_changelist"),
 )
 
@@ -43,7 +46,8 @@ class PortalAdminSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {
             **super().each_context(request),
-            "navigation": _navigation(request.path),
+            "navigation": _entries(NAVIGATION, request.path),
+            "configuration": _entries(CONFIGURATION, request.path),
             "users_url": self._users_url(),
         }
 
@@ -59,9 +63,10 @@ class PortalAdminSite(AdminSite):
         return super().index(request, {**dashboard(request), **(extra_context or {})})
 
 
-def _navigation(path: str) -> list[dict[str, Any]]:
+def _entries(pages: tuple[tuple[str, str], ...], path: str) -> list[dict[str, Any]]:
+    """Links to these pages; the one that `path` belongs to is the current one."""
     home = reverse("admin:index")
-    entries = [(label, reverse(name)) for label, name in NAVIGATION]
+    entries = [(label, reverse(name)) for label, name in pages]
     return [
         {"label": label, "url": url, "current": path == url if url == home else path.startswith(url)}
         for label, url in entries

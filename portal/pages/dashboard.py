@@ -8,14 +8,13 @@ from uuid import UUID
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from agents.models import Agent, ServiceStatus
 from agents.registry import OFFLINE_AFTER
 from flows.models import Deployment, Workspace
 from portal.access.actors import actor_of
-from portal.admin.agents import service_lamp, visible_agents
+from portal.admin.agents import is_at_work, service_lamp, visible_agents
 from portal.admin.strips import bars, recent_runs
 from portal.pages.activity import activity
 from runs.models import FlowRun
@@ -24,6 +23,8 @@ from runs.models.flow_run import StateType
 ATTENTION_WITHIN = timedelta(days=7)
 ROWS = 8
 MOST_COUNTED = 1000
+# The loop by which runs, too, judge whether a scheduler is at work.
+PULSE = "sweep"
 
 
 def dashboard(request: HttpRequest) -> dict[str, Any]:
@@ -87,7 +88,14 @@ def _online(agents: QuerySet[Agent]) -> list[Agent]:
     )
 
 
-def _services() -> list[tuple[ServiceStatus, SafeString]]:
-    """Each loop of the scheduler by its liveliest process, and a lamp for it."""
-    newest = ServiceStatus.objects.order_by("name", F("last_success").desc(nulls_last=True)).distinct("name")
-    return [(each, service_lamp(each)) for each in newest]
+def _services() -> dict[str, Any]:
+    """The scheduler's loops, by their liveliest process: how many work, and those that do not, with lamps."""
+    found = ServiceStatus.objects.order_by("name", F("last_success").desc(nulls_last=True)).distinct("name")
+    newest = list(found)
+    troubled = [(each, service_lamp(each)) for each in newest if not is_at_work(each)]
+    return {
+        "at_work": any(each.name == PULSE and is_at_work(each) for each in newest),
+        "all": len(newest),
+        "working": len(newest) - len(troubled),
+        "troubled": troubled,
+    }

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from agents.waiting import waiting_on
+from portal.admin.looks import span
 from portal.admin.strips import bars, recent_runs
 from portal.pages.artifacts import Exhibit, exhibits_of
 from portal.pages.markdown import as_html
@@ -35,6 +36,7 @@ MOST_RELATIVES = 20
 MOST_RETRY_POINTS = 20
 CALLS_READ = 1000
 TRACE_LINES = 6
+ENGINE = "/flows/sdk/"
 ERROR = 40
 WATERFALL_WIDTH = 100
 
@@ -47,6 +49,10 @@ class Step:
     took_ms: float
     x: float
     width: float
+
+    @property
+    def took(self) -> str:
+        return f"{self.took_ms:.1f} ms" if self.took_ms < 1000 else span(self.took_ms / 1000)
 
 
 class RunView:
@@ -131,11 +137,18 @@ class RunView:
         return [
             {
                 **reason,
-                "url": admin_url(reason["link"]) if reason["link"] else "",
+                "url": self._page_of(reason["link"]) if reason["link"] else "",
                 "holders": [{**holder, "url": admin_url(holder)} for holder in reason["holders"]],
             }
             for reason in waiting_on(self.run)
         ]
+
+    def _page_of(self, link: Any) -> str:
+        """The admin page of what it waits for. A queue is steered on the page of its pool."""
+        queue = self.run.work_queue
+        if link["kind"] == "work_queue" and queue is not None:
+            return admin_url({"kind": "work_pool", "id": queue.work_pool_id})
+        return admin_url(link)
 
     @cached_property
     def states(self) -> list[FlowRunState]:
@@ -228,9 +241,17 @@ class RunView:
 
 
 def tail_of(traceback: str) -> str:
-    """Its last lines, without those that only underline."""
+    """Its last lines, without those that only underline and without the engine's own frames."""
     lines = [line for line in traceback.strip().splitlines() if line.strip(" ^~")]
-    return "\n".join(lines[-TRACE_LINES:])
+    kept, of_engine = [], False
+    for line in lines:
+        if line.lstrip(" |").startswith('File "'):
+            of_engine = ENGINE in line
+        elif not line.startswith("    "):
+            of_engine = False
+        if not of_engine:
+            kept.append(line)
+    return "\n".join(kept[-TRACE_LINES:])
 
 
 def as_json(value: Any) -> str:

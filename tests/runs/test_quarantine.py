@@ -5,7 +5,7 @@ from pytest_django import Settings
 
 from agents.waiting import waiting_on
 from flows.models import Deployment
-from flows.sdk.states import Completed, Crashed, Failed, State
+from flows.sdk.states import Completed, Crashed, Failed, Running, State
 from runs.models import Event
 from runs.quarantine import is_in_quarantine, lift_quarantine
 from runs.session import DjangoSession
@@ -19,6 +19,7 @@ def end(deployment: Deployment, *outcomes: State) -> Deployment:
     """Let a run of it end in each of these states; the deployment as it is then."""
     for outcome in outcomes:
         run = lease(make_run(deployment))
+        transition(DjangoSession(), run.id, Running(), attempt=1)
         transition(DjangoSession(), run.id, outcome.anew(), attempt=1)
     deployment.refresh_from_db()
     return deployment

@@ -13,7 +13,7 @@ from runs.models import RetentionPolicy
 from runs.partitions import partitions_before
 from runs.retention import preview, rules_of
 
-NO_POLICIES = "No retention policy: runs are kept for ever. Make one in the admin, under Retention policies."
+NO_POLICIES = "No retention policy: runs are kept for ever. Make one in the admin: Configuration, Retention."
 
 
 class Command(BaseCommand):

@@ -179,11 +179,12 @@ def test_a_service_is_judged_by_its_own_period(superuser: Client, every: int, ag
     worked = datetime.now(UTC) - timedelta(seconds=age)
     ServiceStatus.objects.create(name="x", hostname="h", pid=1, every=every, last_success=worked)
 
-    assert f">{word}</span>" in superuser.get("/admin/").content.decode()
+    assert f">{word}</span>" in superuser.get("/admin/agents/servicestatus/").content.decode()
 
 
 def test_a_service_that_fails_says_why(superuser: Client) -> None:
     now = datetime.now(UTC)
+    ServiceStatus.objects.create(name="sweep", hostname="h", pid=1, last_success=now)
     ServiceStatus.objects.create(
         name="reap", hostname="h", pid=1, last_success=now - timedelta(seconds=2),
         last_error="no space left", last_error_time=now,
@@ -192,6 +193,35 @@ def test_a_service_that_fails_says_why(superuser: Client) -> None:
 
     assert ">failing</span>" in page
     assert "no space left" in page
+    assert "1 of 2 working" in page
+
+
+@pytest.mark.parametrize(("age", "said"), [(2, False), (90, True)])
+def test_the_dashboard_says_first_that_nobody_schedules_or_runs(
+    superuser: Client, age: int, said: bool
+) -> None:
+    worked = datetime.now(UTC) - timedelta(seconds=age)
+    ServiceStatus.objects.create(name="sweep", hostname="h", pid=1, last_success=worked)
+
+    attention = superuser.get("/admin/").content.decode().partition("Needs attention")[2]
+
+    assert ("No scheduler is at work</span>" in attention) is said
+    assert "No agent is online</span>" in attention
+
+
+def test_a_waiting_run_of_a_paused_deployment_says_so_in_its_row(
+    superuser: Client, deployment: Deployment
+) -> None:
+    make_run(deployment)
+    Deployment.objects.update(paused=True)
+
+    assert ">Its deployment is paused.</span>" in superuser.get(RUNS).content.decode()
+
+
+def test_a_form_begins_with_the_only_workspace(superuser: Client) -> None:
+    page = superuser.get("/admin/agents/workpool/add/").content.decode()
+
+    assert "selected>default</option>" in page
 
 
 @pytest.mark.parametrize(

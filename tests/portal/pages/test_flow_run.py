@@ -12,10 +12,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from agents.models import WorkQueue
 from flows.models import Membership, Workspace
 from flows.sdk.ids import uuid7
 from flows.sdk.states import Failed, Pending, Running
 from portal.pages import run_changes
+from portal.pages.run_view import tail_of
 from runs.models import Artifact, FlowRun, Log, TaskRun
 from runs.session import DjangoSession
 from runs.transition import transition
@@ -104,6 +106,38 @@ def test_a_failed_run_shows_the_end_of_its_traceback(viewer_client: Client, run:
 
     assert "Flow run encountered an exception: ValueError: no rain" in page
     assert "raise ValueError(&#x27;no rain&#x27;)" in page
+
+
+def test_frames_of_the_engine_are_left_out_of_the_notice() -> None:
+    trace = """Traceback (most recent call last):
+  File "/srv/etl.py", line 9, in etl
+    return load(rows)
+           ^^^^^^^^^^
+  File "/app/flows/sdk/steps.py", line 44, in run
+    return self.fn(*self.args)
+  File "/srv/etl.py", line 3, in load
+    raise ValueError("no rain")
+ValueError: no rain"""
+
+    assert tail_of(trace).splitlines()[1:] == [
+        '  File "/srv/etl.py", line 9, in etl',
+        "    return load(rows)",
+        '  File "/srv/etl.py", line 3, in load',
+        '    raise ValueError("no rain")',
+        "ValueError: no rain",
+    ]
+
+
+def test_a_run_in_a_paused_queue_leads_to_the_pool_where_it_is_resumed(
+    viewer_client: Client, run: FlowRun
+) -> None:
+    queue = run.work_queue
+    assert queue is not None
+    WorkQueue.objects.filter(id=queue.id).update(paused=True)
+
+    page = viewer_client.get(url(run)).content.decode()
+
+    assert f'<a href="/admin/agents/workpool/{queue.work_pool_id}/change/">Show it</a>' in page
 
 
 def test_the_start_is_taken_apart(viewer_client: Client, run: FlowRun) -> None:
