@@ -76,7 +76,7 @@ def test_a_huge_number_is_scheduled_shown_and_planned_again(
     planned = FlowRun.objects.filter(deployment=deployment).first()
     wanted = {"deployment_id": str(deployment.id), "grid": {"y": [HUGE]}, "which": "failed"}
 
-    assert planned is not None and planned.parameters == {"x": int(HUGE)}
+    assert planned is not None and planned.parameters == {"x": 10**300}
     assert editor.get(f"/api/flow_runs/{planned.id}").status_code == 200
     assert admin_client.get(f"/admin/runs/flowrun/{planned.id}/").status_code == 200
     assert editor.post("/api/backfills/", {**wanted, "which": "all"}).status_code == 201
@@ -124,3 +124,26 @@ def test_who_comes_second_is_told_so() -> None:
     assert answer is not None
     assert answer.status_code == 409
     assert "duplicate key" not in answer.data["detail"]
+
+
+BAD_RULES = [
+    {"parameters": '{"a": ' + "[" * 50_000 + "]" * 50_000 + "}"},
+    {"parameters": '{"a": 1e999}'},
+    {"parameters": '{"a": "\\u0000"}'},
+    {"cron": "", "interval": "999999999 00:00:00"},
+]
+
+
+@pytest.mark.parametrize("wrong", BAD_RULES, ids=["depth", "infinity", "nul", "ages"])
+@pytest.mark.parametrize("page", ["add", "preview"])
+def test_a_form_refuses_what_the_api_refuses(
+    admin_client: Client, deployment: Deployment, wrong: dict[str, str], page: str
+) -> None:
+    form = {
+        "deployment": str(deployment.id), "cron": "0 6 * * *", "timezone": "UTC", "parameters": "{}",
+        "anchor_date_0": "2020-01-01", "anchor_date_1": "00:00:00", "calendar_policy": "skip",
+        "missed_runs": "latest", "missed_at_most": "1",
+    }  # fmt: skip
+
+    assert admin_client.post(f"/admin/flows/schedule/{page}/", {**form, **wrong}).status_code == 200
+    assert not Schedule.objects.exists()
