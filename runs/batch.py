@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 
+from flows.catalog.json_text import json_text
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, TaskRunEvent
 from runs import announce
 from runs.results import NewResult, insert_results
@@ -207,9 +208,7 @@ def _artifact_row(artifact: NewArtifact) -> dict[str, Any]:
 
 def _json(rows: Iterable[dict[str, Any]]) -> str:
     as_list: Sequence[dict[str, Any]] = list(rows)
-    return orjson.dumps(
-        as_list, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY, default=str
-    ).decode()
+    return json_text(as_list, orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY, default=str)
 
 
 def clean(text: str) -> str:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
 
-import orjson
-
+from flows.catalog.json_text import json_text
 from flows.models import Deployment
 from flows.sdk.ids import uuid7
 from flows.sdk.names import random_name
@@ -127,9 +126,7 @@ class NewRun:
 _COLUMNS = (
     "id", "workspace_id", "flow_id", "deployment_id", "work_queue_id", "schedule_id", "slot", "name",
     "parameters", "job_variables", "tags", "idempotency_key", "created_by", "priority", "root_run_id",
-    "parent_task_run_id",
-    "parameters", "tags", "idempotency_key", "created_by", "priority", "root_run_id", "parent_task_run_id",
-    "backfill_id", "rerun_of_id", "result_scope",
+    "parent_task_run_id", "backfill_id", "rerun_of_id", "result_scope",
 )  # fmt: skip
 
 
@@ -147,7 +144,7 @@ def insert_runs(session: Session, news: Sequence[NewRun]) -> list[UUID]:
 
 def insert_runs_in(tx: Transaction, news: Sequence[NewRun]) -> list[UUID]:
     """`insert_runs` within a transaction that the caller has open."""
-    rows = orjson.dumps([new.as_row() for new in news], default=str).decode()
+    rows = json_text([new.as_row() for new in news], default=str)
     inserted = tx.execute(INSERT, [rows])
     made = {row[0]: row[1] for row in inserted}
     tx.on_commit(lambda: _announce([(new, made[new.id]) for new in news if new.id in made]))

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import orjson
-
+from flows.catalog.json_text import json_text
 from runs.session import Session
 
 INSERT = """
@@ -22,6 +21,6 @@ RETURNING id
 
 def store_events(session: Session, workspace_id: UUID, events: Sequence[Mapping[str, Any]]) -> list[UUID]:
     """Store events; return the ids of those that were not there before."""
-    rows = orjson.dumps(list(events), default=str).decode()
+    rows = json_text(list(events), default=str)
     with session.transaction() as tx:
         return [row[0] for row in tx.execute(INSERT, [workspace_id, rows])]

@@ -6,33 +6,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import orjson
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+
+from flows.catalog.bounded_schema import BoundedValidator, bounded
+from flows.catalog.json_text import json_text
 
 MAX_BYTES = 512 * 1024
 MAX_ERRORS = 20
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # not a backslash that is followed by "u0000"
+_NO_FORMATS = FormatChecker(formats=())  # a pattern may be of the dialect of pydantic, not of Python
 _OFFLINE: "Registry[Any]" = Registry()  # knows no document, so no "$ref" makes us fetch an address
-
-
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """As JSON Schema says, but a pattern of another dialect is left to the flow, which knows it.
-
-    pydantic checks with Rust's regular expressions, which Python's `re` does not all read.
-    """
-    try:
-        matches = not isinstance(instance, str) or re.search(pattern, instance)
-    except re.error:
-        return
-    if not matches:
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-_Validator = extend(Draft202012Validator, {"pattern": _pattern})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +36,18 @@ def validate(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[F
         return unfit
     closed = {"additionalProperties": False, **schema} if "properties" in schema else schema
     try:
-        found = _Validator(closed, registry=_OFFLINE).iter_errors(parameters)
-        return [field for error in islice(found, MAX_ERRORS) for field in _as_field_errors(error)]
+        with bounded():
+            found = BoundedValidator(closed, registry=_OFFLINE).iter_errors(parameters)
+            return [field for error in islice(found, MAX_ERRORS) for field in _as_field_errors(error)]
     except (Unresolvable, RecursionError, OverflowError, SchemaError, ValueError, TypeError) as error:
         return [FieldError("parameters", f"cannot be checked against the flow's schema: {error}")]
 
 
 def storage_errors(field: str, value: Mapping[str, Any]) -> list[FieldError]:
-    """Why `value` cannot be stored as JSON: too large, NUL characters, or numbers of more than 64 bits."""
+    """Why `value` cannot be stored as JSON: too large, NUL characters, or no JSON at all."""
     try:
-        text = orjson.dumps(value)
-    except orjson.JSONEncodeError as error:
+        text = json_text(value).encode()
+    except (TypeError, ValueError, RecursionError) as error:
         return [FieldError(field, f"cannot be stored as JSON: {error}")]
     if _NUL.search(text):
         return [FieldError(field, "contains a NUL character (\\u0000), which PostgreSQL cannot store")]
@@ -71,8 +58,10 @@ def storage_errors(field: str, value: Mapping[str, Any]) -> list[FieldError]:
 
 def schema_errors(schema: Mapping[str, Any]) -> list[FieldError]:
     """What is wrong with a schema itself."""
+    if unfit := storage_errors("parameter_openapi_schema", schema):
+        return unfit
     try:
-        Draft202012Validator.check_schema(schema)
+        Draft202012Validator.check_schema(schema, format_checker=_NO_FORMATS)
     except SchemaError as error:
         return [FieldError("parameter_openapi_schema", error.message[:300])]
     except RecursionError:

@@ -71,6 +71,8 @@ class Recurrence:
                     yield time
         except ValueError as error:
             raise _refusal(str(error).rstrip(".")) from error
+        except (IndexError, TypeError) as error:  # dateutil checks its numbers by using them
+            raise _refusal("it names a time that no day or year has") from error
         except OverflowError:  # the end of all years
             return
 

@@ -23,7 +23,7 @@ from flows.catalog.clocks import ScheduleError, clock_start, every_passing, once
 from flows.catalog.rrules import parse
 from flows.models import Schedule
 
-SHORTEST_INTERVAL = timedelta(seconds=1)
+SHORTEST_INTERVAL, LONGEST_INTERVAL = timedelta(seconds=1), timedelta(days=3660)
 DAY = timedelta(days=1)
 LONGEST_WAIT = timedelta(days=50 * 366)
 FIRST_YEAR, LAST_YEAR = 1970, 2200
@@ -128,7 +128,11 @@ def validate_timezone(name: str) -> None:
 
 
 def validate_interval(interval: timedelta) -> None:
-    """Raise ScheduleError unless the interval is at least one second."""
+    """Raise ScheduleError unless the interval is from one second to ten years."""
+    if interval > LONGEST_INTERVAL:
+        raise ScheduleError(
+            f"An interval of {interval.days} days is too long: use {LONGEST_INTERVAL.days} or fewer."
+        )
     if interval < SHORTEST_INTERVAL:
         seconds = interval.total_seconds()
         raise ScheduleError(f"An interval of {seconds:g} s is too short: use 1 second or more. Example: 300.")

@@ -5,10 +5,10 @@ a change of it, list the old one in SECRET_KEY_FALLBACKS; what is saved anew is 
 """
 
 import base64
+import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.utils.encoding import force_bytes
 
@@ -22,7 +22,7 @@ class UnreadableError(ValueError):
 
 def seal(workspace_id: UUID, document: Any) -> bytes:
     """JSON, encrypted."""
-    return _fernet(workspace_id).encrypt(orjson.dumps(document))
+    return _fernet(workspace_id).encrypt(json.dumps(document).encode())
 
 
 def unseal(workspace_id: UUID, sealed: bytes) -> Any:
@@ -30,7 +30,7 @@ def unseal(workspace_id: UUID, sealed: bytes) -> Any:
     from cryptography.fernet import InvalidToken
 
     try:
-        return orjson.loads(_fernet(workspace_id).decrypt(bytes(sealed)))
+        return json.loads(_fernet(workspace_id).decrypt(bytes(sealed)))
     except InvalidToken as error:
         raise UnreadableError(
             "It cannot be decrypted: it was saved under another secret key. Save it again, or add the old "

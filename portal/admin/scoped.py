@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.admin.widgets import AdminTextareaWidget, RelatedFieldWidgetWrapper
-from django.db.models import Model, QuerySet, TextField
+from django.db.models import JSONField, Model, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
@@ -12,6 +12,7 @@ from flows.models import Membership, Workspace
 from flows.scoping import ScopedModel
 from portal.access.actors import actor_of, has_role, workspaces_with_role
 from portal.admin.generic import AnyAdmin, AnyAdminOptions, AnyInline
+from portal.admin.json_field import StrictJSONField
 
 Role = Membership.Role
 
@@ -32,6 +33,7 @@ class Scoped(AnyAdminOptions):
     writers: ClassVar[Role] = Role.EDITOR
     addable: ClassVar[bool] = False
     deletable: ClassVar[bool] = False
+    formfield_overrides: ClassVar[dict[Any, Any]] = {JSONField: {"form_class": StrictJSONField}}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = self.model.objects.for_actor(actor_of(request))

@@ -4,7 +4,6 @@ What is in a call or a result is opaque here. It is signed when it comes in, and
 who can only write to the database cannot make anybody open something of theirs.
 """
 
-import binascii
 import logging
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from agents.registry import BadQueueNameError, resolve
 from flows.catalog.parameters import FieldError
 from flows.models import Membership, Workspace
 from flows.sdk.signing import Signer
-from portal.access.actors import actor_of, home_workspace
+from portal.access.actors import actor_of, home_workspace, need_role
 from portal.api.errors import InvalidInput
 from portal.api.fields import TagsField, TextField
 from portal.api.logs import LogFilter
@@ -225,7 +224,7 @@ class BackgroundTasks(Resource):
     def result(self, request: Request, pk: str) -> Response:
         """The packed outcome in base64; null while there is none, and after 7 days."""
         workspace = self._workspace_of(pk)
-        home_workspace(actor_of(request), Role.OPERATOR)
+        need_role(actor_of(request), Role.OPERATOR, workspace.id)
         answer = Errand.objects.filter(id=pk).values_list("answer", flat=True).first()
         if answer is None:
             return Response({"content": None})
@@ -265,5 +264,5 @@ def _signer(workspace: Workspace) -> Signer:
 def _content(body: Row) -> bytes:
     try:
         return b64decode(body["content"], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidInput([FieldError("content", f"is not base64: {error}")]) from error

@@ -228,6 +228,7 @@ class Deployments(DeploymentSchedules):
     def create_flow_run(self, request: Request, pk: str) -> Response:
         """Make a run: 201; 200 with the earlier run if the idempotency key was seen before.
 
+        The keys of a run's own process are apart from those of others.
         409 if the parameters do not fit the flow's schema, as Prefect answers.
         """
         deployment: Deployment = self.get_object()
@@ -245,7 +246,7 @@ class Deployments(DeploymentSchedules):
             name=body.get("name") or None,
             scheduled_time=(body.get("state", {}).get("state_details") or {}).get("scheduled_time"),
             tags=body.get("tags", ()),
-            idempotency_key=body.get("idempotency_key") or None,
+            idempotency_key=_key_of(request, body),
             created_by=created_by(request),
             job_variables=body.get("job_variables", {}),
             priority=body.get("priority", 0),
@@ -286,6 +287,13 @@ def _queue_of(workspace: Workspace, body: Row) -> UUID:
         return resolve(f"{workspace.name}/{pool}/{queue}").id
     except BadQueueNameError as error:
         raise InvalidInput([FieldError("work_queue_name", str(error))]) from error
+
+
+def _key_of(request: Request, body: Row) -> str | None:
+    """The idempotency key. Those of a run's own process are its own: it gets no run that others made."""
+    key: str | None = body.get("idempotency_key") or None
+    run_id = actor_of(request).run_id
+    return f"{run_id}:{key}" if key and run_id else key
 
 
 def _parent_of(request: Request, body: Row) -> UUID | None:

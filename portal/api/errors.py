@@ -7,7 +7,7 @@ from typing import Any
 import redis
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -57,6 +57,8 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
     known = _as_api_error(error)
     if known is None:
         return None
+    if isinstance(error, IntegrityError):
+        logger.warning("API conflict: %s", error)
     if isinstance(known, Unavailable):
         logger.warning("API unavailable: %s", error)
     return Response(_body(known), status=known.status_code, headers=_headers(known))
@@ -76,6 +78,8 @@ def _as_api_error(error: Exception) -> exceptions.APIException | None:
             return exceptions.PermissionDenied()
         case DataError():
             return InvalidInput(detail="A value is out of range, or contains characters we cannot store.")
+        case IntegrityError():
+            return Conflict(detail="Something here was made, changed or deleted meanwhile. Try again.")
         case _ if isinstance(error, UNAVAILABLE):
             return Unavailable()
     return None

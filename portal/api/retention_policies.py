@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from agents.services.database import database_time
 from flows.catalog.parameters import FieldError
 from flows.models import Deployment, Membership
-from portal.access.actors import actor_of, home_workspace
+from portal.access.actors import actor_of, home_workspace, need_role
 from portal.api.errors import InvalidInput
 from portal.api.resource import Resource, Row
 from runs.models import RetentionPolicy
@@ -43,9 +43,10 @@ class RetentionPolicies(Resource):
         incoming = PolicyInput(data=request.data)
         incoming.is_valid(raise_exception=True)
         body = incoming.validated_data
+        deployment = self._deployment(request, body)
         policy, made = RetentionPolicy.objects.update_or_create(
-            workspace=home_workspace(actor_of(request), Role.ADMIN),
-            deployment=self._deployment(request, body),
+            workspace=deployment.workspace if deployment else home_workspace(actor_of(request), Role.ADMIN),
+            deployment=deployment,
             state_type=body.get("state_type", ""),
             defaults={"keep_days": body["keep_days"]},
         )
@@ -68,7 +69,9 @@ class RetentionPolicies(Resource):
         wanted = body.get("deployment_id")
         if wanted is None:
             return None
-        found: Deployment | None = Deployment.objects.for_actor(actor_of(request)).filter(id=wanted).first()
+        visible = Deployment.objects.for_actor(actor_of(request)).select_related("workspace")
+        found: Deployment | None = visible.filter(id=wanted).first()
         if found is None:
             raise InvalidInput([FieldError("deployment_id", f"there is no deployment {wanted}")])
+        need_role(actor_of(request), Role.ADMIN, found.workspace_id)
         return found

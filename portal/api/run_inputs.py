@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from flows.catalog.json_text import json_text
 from flows.catalog.parameters import FieldError
 from flows.sdk.backend import SentInput
 from portal.api.errors import InvalidInput
@@ -86,7 +87,7 @@ class RunInputActions(GenericViewSet[Any]):
 
 
 def _as_json(run_id: Any, sent: SentInput) -> Row:
-    value = orjson.dumps(sent.value).decode()
+    value = json_text(sent.value)
     return {"flow_run_id": run_id, "key": sent.key, "value": value, "sender": sent.sender or None}
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
 
-import orjson
 from django.db import connection
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from flows.catalog.json_text import json_text
 from runs.models import Backfill, BackfillCell
 from runs.models.backfill import Which
 
@@ -141,7 +141,7 @@ def _shown(parameters: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else json_text(value)
 
 
 def _buckets(backfill: Backfill, each: int) -> Iterator[Square]:

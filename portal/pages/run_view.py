@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.db.models import Q
 from django.urls import NoReverseMatch, reverse
@@ -14,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from agents.waiting import waiting_on
+from flows.catalog.json_text import json_text
 from portal.admin.looks import span
 from portal.admin.strips import bars, recent_runs
 from portal.pages.artifacts import Exhibit, exhibits_of
@@ -255,7 +255,7 @@ def tail_of(traceback: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    return orjson.dumps(value, default=str).decode()
+    return json_text(value, default=str)
 
 
 def admin_url(link: Any) -> str:

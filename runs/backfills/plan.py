@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from django.conf import settings
 
+from flows.catalog.json_text import json_text
 from flows.catalog.slots import SlotRule
 from runs.backfills import wish as wishes
 from runs.backfills.wish import Wish, refuse
@@ -110,8 +111,8 @@ def _cells(wish: Wish, slots: list[datetime] | None, rule: SlotRule | None) -> I
 class _Tried(NamedTuple):
     """What became of the runs that a cell had so far."""
 
-    settled: set[bytes]  # completed, or under way
-    failed: set[bytes]
+    settled: set[str]  # completed, or under way
+    failed: set[str]
 
 
 def _still_wanted(wish: Wish, cells: list[Cell]) -> Iterator[Cell]:
@@ -139,11 +140,11 @@ def _tried(wish: Wish, cells: list[Cell]) -> _Tried:
     return tried
 
 
-def _key(wish: Wish, slot: datetime | None, parameters: Mapping[str, Any]) -> bytes:
+def _key(wish: Wish, slot: datetime | None, parameters: Mapping[str, Any]) -> str:
     """What makes two runs the same: the slot and the grid's parameters; without slots, all parameters."""
     if not wish.has_slots:
-        return orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS)
-    return orjson.dumps([slot, [parameters.get(name) for name in wish.grid]], option=orjson.OPT_SORT_KEYS)
+        return json_text(parameters, orjson.OPT_SORT_KEYS)
+    return json_text([slot, [parameters.get(name) for name in wish.grid]], orjson.OPT_SORT_KEYS, str)
 
 
 def _warnings(wish: Wish, count: int, left_out: int, is_cut: bool) -> Iterable[str]:

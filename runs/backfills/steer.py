@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from flows.catalog.json_text import json_text
 from flows.catalog.slots import SlotRule
 from flows.models import Deployment
 from flows.sdk.ids import uuid7
@@ -81,7 +81,7 @@ def _in_words(rule: SlotRule | None) -> str:
 
 def _cell_rows(backfill_id: UUID, cells: list[Cell]) -> Iterator[tuple[Any, ...]]:
     for number, cell in enumerate(cells):
-        yield uuid7(), backfill_id, number, cell.slot, orjson.dumps(cell.parameters).decode()
+        yield uuid7(), backfill_id, number, cell.slot, json_text(cell.parameters)
 
 
 def pause_backfill(backfill_id: UUID) -> Backfill:

@@ -1,9 +1,12 @@
 """The server's check of parameters: by the schema alone, without running or fetching anything."""
 
+import json
+import time
 from typing import Any
 
 import pytest
 
+from flows.catalog.json_text import json_text
 from flows.catalog.parameters import FieldError, schema_errors, validate
 
 POINT = {
@@ -58,13 +61,17 @@ def test_a_schema_that_cannot_be_used_is_an_error_not_a_crash(schema: dict[str, 
     assert [error.field for error in errors] == ["parameters"]
 
 
-@pytest.mark.parametrize(("pattern", "wrong"), [("^a+$", 1), (r"^\p{L}+$", 0)], ids=["known", "foreign"])
-def test_a_pattern_that_python_cannot_read_is_left_to_the_flow(pattern: str, wrong: int) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "wrong"),
+    [("^a+$", 1), (r"^\p{L}+$", 1), ("^(?!7)", 0)],
+    ids=["known", "of pydantic", "foreign"],
+)
+def test_a_pattern_that_cannot_be_read_is_left_to_the_flow(pattern: str, wrong: int) -> None:
     assert len(validate({"properties": {"x": {"type": "string", "pattern": pattern}}}, {"x": "7"})) == wrong
 
 
 def test_what_cannot_be_stored_is_said_before_it_is_tried() -> None:
-    assert [error.field for error in validate({}, {"n": 2**64})] == ["parameters"]
+    assert [error.field for error in validate({}, {"n": object()})] == ["parameters"]
     assert "512 KiB" in validate({}, {"text": "x" * 600_000})[0].message
 
 
@@ -72,3 +79,47 @@ def test_a_bad_schema_is_found_when_it_is_deployed() -> None:
     assert schema_errors({"type": "object"}) == []
     assert [error.field for error in schema_errors({"type": 7})] == ["parameter_openapi_schema"]
     assert isinstance(schema_errors({"required": "x"})[0], FieldError)
+
+
+def test_numbers_may_be_of_any_size() -> None:
+    assert validate({"properties": {"n": {"type": "number"}}}, {"n": 10**300}) == []
+    assert json.loads(json_text({"n": 10**300, "at": None})) == {"n": 10**300, "at": None}
+
+
+def _doubling(times: int) -> dict[str, Any]:
+    """A small schema whose check takes 2 ** `times` steps."""
+    twice = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(times)}
+    return {"properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": twice | {f"d{times}": {}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "wrong"),
+    [
+        ({"properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}}, "a" * 10_000 + "!", "x"),
+        ({"properties": {"x": {"uniqueItems": True}}}, [{"n": n} for n in range(20_000)], ""),
+        ({"properties": {"x": {"uniqueItems": True}}}, [{"n": 1, "m": 2}, {"m": 2, "n": 1}], "x"),
+        (_doubling(40), 1, "parameters"),
+    ],
+    ids=["a pattern that looks back", "a long list", "a list with twins", "alternatives without end"],
+)
+def test_no_schema_keeps_the_server_busy(schema: dict[str, Any], value: Any, wrong: str) -> None:
+    begun = time.thread_time()
+
+    assert [error.field for error in validate(schema, {"x": value})] == ([wrong] if wrong else [])
+    assert time.thread_time() - begun < 15
+
+
+def test_names_may_be_given_by_a_pattern() -> None:
+    schema = {
+        "type": "object",
+        "patternProperties": {"^a+$": {"type": "integer"}},
+        "additionalProperties": False,
+    }
+
+    assert validate(schema, {"aa": 1}) == []
+    assert [error.field for error in validate(schema, {"aa": "x"})] == ["aa"]
+    assert len(validate(schema, {"b": 1})) == 1
+
+
+def test_patterns_of_pydantic_may_be_deployed() -> None:
+    assert schema_errors({"type": "string", "pattern": r"^\p{L}+$"}) == []
