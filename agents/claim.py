@@ -60,7 +60,9 @@ _FIRST = f"ORDER BY {IN_ORDER} LIMIT 1"
 
 # `queue` puts the open queues in order by their first runs, each read from the index flowrun_in_order, so
 # the cost does not grow with the backlog. `best` locks the first run that nobody else is just claiming;
-# it visits the queues in that order and stops at the first that yields one.
+# it visits the queues in that order and stops at the first that yields one. The commit does not wait for the
+# disk: if a crash of PostgreSQL forgets the claim, its process is refused as a stale attempt when it proposes
+# RUNNING, and no user code has run. The commit of RUNNING waits, and makes the claim durable with it.
 CLAIM = f"""
 WITH {LIVE_AND_SHUT}, busy AS (
     SELECT workspace_id, sum(runs) AS runs FROM live GROUP BY 1
