@@ -111,6 +111,7 @@ JOIN flows_flow f ON f.id = c.flow_id
 LEFT JOIN flows_deployment d ON d.id = c.deployment_id
 LEFT JOIN runs_taskrun stand_in ON stand_in.id = c.parent_task_run_id
 LEFT JOIN runs_flowrun parent ON parent.id = stand_in.flow_run_id
+WHERE set_config('synchronous_commit', 'off', true) = 'off'
 """
 
 # Two agents that claim at once each count without the other. So whoever claimed where there is a limit
@@ -241,16 +242,12 @@ def order_of(claimed: Claimed, transact: Transact) -> Order:
 
 def renew(session: Session, run_id: UUID, attempt: int) -> Lease:
     """Extend the lease of an attempt, if it still holds, and say what became of it."""
-    with session.transaction() as transaction:
-        rows = transaction.execute(_RENEW, [run_id, attempt, run_id])
-    return _lease(rows, attempt)
+    return _lease(session.execute(_RENEW, [run_id, attempt, run_id]), attempt)
 
 
 def look(session: Session, run_id: UUID, attempt: int) -> Lease:
     """The same answer as `renew` gives, without extending the lease."""
-    with session.transaction() as transaction:
-        rows = transaction.execute(_LOOK, [run_id])
-    return _lease(rows, attempt)
+    return _lease(session.execute(_LOOK, [run_id]), attempt)
 
 
 def _lease(rows: Sequence[Row], attempt: int) -> Lease:

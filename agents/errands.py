@@ -77,8 +77,7 @@ def claim_stint(session: Session, agent: Identity, *, of_flows: bool) -> Stint |
     Raises psycopg.Error.
     """
     holder = Holder(uuid7(), agent.id, f"{agent.name} on {agent.hostname}")
-    with session.transaction() as tx:
-        first = errands.claim(tx, holder, agent.queue_ids, of_flows=of_flows)
+    first = errands.claim(session, holder, agent.queue_ids, of_flows=of_flows)
     return None if first is None else Stint(holder, first, Now())
 
 
@@ -204,8 +203,7 @@ def run_background_tasks(stint: Stint, conninfo: dict[str, Any]) -> None:
         stint.now.set(None)
         if time.monotonic() > ends_at:
             return
-        with session.transaction() as tx:
-            task = errands.claim(tx, stint.holder, [task.work_queue_id], of_flows=False)
+        task = errands.claim(session, stint.holder, [task.work_queue_id], of_flows=False)
 
 
 def _run_background_task(task: errands.Claimed, signer: Signer, post: Post) -> None:

@@ -49,13 +49,15 @@ class Hints:
         sock = getattr(self._connection, "_sock", None)
         return sock.fileno() if sock else None
 
-    def take(self) -> None:
-        """Take in what was heard: what it says does not matter."""
+    def take(self) -> bool:
+        """Take in what was heard: whether there was a hint, and not only Redis's word that it listens."""
+        is_hint = False
         try:
             while self.fileno() is not None and self._connection.can_read(timeout=0):
-                self._connection.read_response()
+                is_hint |= self._connection.read_response()[0] == b"message"
         except redis.RedisError:
             self._connection.disconnect()
+        return is_hint
 
     def _connect(self) -> bool:
         if self.fileno() is not None:

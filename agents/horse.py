@@ -64,7 +64,15 @@ class HorseRecorder(DatabaseRecorder):
     def __init__(self, conninfo: dict[str, Any], claimed: Claimed, stamps: Stamps) -> None:
         session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
         run = claimed.run
-        super().__init__(session, run.id, run.attempt, on_abort=leave, result_scope=run.result_scope)
+        session.open_ahead()
+        super().__init__(
+            session,
+            run.id,
+            run.attempt,
+            on_abort=leave,
+            result_scope=run.result_scope,
+            workspace_id=claimed.workspace_id,
+        )
         self._stamps = stamps
 
     def transition(self, run_id: UUID, state: State) -> Verdict:

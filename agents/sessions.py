@@ -8,17 +8,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from runs.session import Params, PsycopgSession, Row
+from runs.session import PsycopgSession, Row
 
 
 class QuickSession(PsycopgSession):
     """Commits are not waited for: a crash of PostgreSQL may forget the last milliseconds of them."""
-
-    def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        """Run one statement as a transaction of its own, and return its rows."""
-        with self._lock:
-            cursor = self._connect().execute(sql.encode(), params)
-            return cursor.fetchall() if cursor.description else []
 
     def _connect(self) -> "psycopg.Connection[Row]":
         before = self._connection

@@ -104,7 +104,6 @@ class Supervision:
         """
         hints.listen(self._claimed.run.id)
         while not self._gone(TICK_SECONDS, hints):
-            hints.take()
             self._obey(order(), time.monotonic())
             every_tick()
         hints.forget()
@@ -192,12 +191,20 @@ class Supervision:
 
     def _gone(self, timeout: float, hints: Hints) -> bool:
         """Wait for the end of the horse; False after `timeout` seconds, or as soon as there is a hint."""
+        while ready := self._readable(timeout, hints):
+            if self._pidfd in ready:
+                return True
+            if hints.take():
+                return False
+        return False
+
+    def _readable(self, timeout: float, hints: Hints) -> set[int]:
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
         heard = hints.fileno()
         if heard is not None:
             poll.register(heard, select.POLLIN)
-        return any(fd == self._pidfd for fd, _ in poll.poll(timeout * 1000))
+        return {fd for fd, _ in poll.poll(timeout * 1000)}
 
     def _bury(self) -> Exit:
         """Reap the horse and end what it left behind: nothing of a run outlives it."""

@@ -46,11 +46,12 @@ class DatabaseRecorder:
         attempt: int,
         on_abort: Callable[[], None] = lambda: None,
         result_scope: UUID | None = None,
+        workspace_id: UUID | None = None,
     ) -> None:
         self.run_id = run_id
         self.attempt = attempt
         self.result_scope = result_scope or run_id
-        self.results = DatabaseResults(self)
+        self.results = DatabaseResults(self, workspace_id)
         self._session = session
         self._proposed_end = False
         self._queue: BatchQueue[Item] = BatchQueue(

@@ -104,13 +104,15 @@ class DatabaseResults:
 
     durable = True
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, workspace_id: UUID | None = None) -> None:
+        """The workspace is looked up if it is not given."""
         self._writer = writer
         self._queued: dict[str, NewResult] = {}
         self._queued_bytes = 0
         self._changing = threading.Lock()
-        self._digests_of_run: set[str] | None = None
-        self._workspace_id: UUID | None = None
+        self._digests_put: set[str] = set()
+        self._digests_before: set[str] | None = None
+        self._workspace_id = workspace_id
         self._signer: Signer | None = None
         self.locks = DatabaseLocks(writer)
 
@@ -125,16 +127,16 @@ class DatabaseResults:
         digest = digest_of(key_hash(key), run_id)
         if queued := self._queued.get(digest):
             return queued.data or storage.read(queued.url)
-        if of_run and digest not in self._known():
+        if of_run and not self._is_known(digest):
             return None
         return self._writer.transact(lambda tx: find_result(tx, self._workspace(tx), key_hash(key), run_id))
 
     def put(self, key: str, signed: bytes, expires: datetime | None, of_run: bool) -> None:
         run_id = self._owner(key) if of_run else None
         new = new_result(key, key_hash(key), signed, expires, run_id, self._workspace)
-        if of_run:
-            self._known().add(new.digest)
         with self._changing:
+            if of_run:
+                self._digests_put.add(new.digest)
             self._queued[new.digest] = new
             self._queued_bytes += len(new.data)
             is_much = self._queued_bytes > MOST_BYTES_QUEUED
@@ -155,14 +157,12 @@ class DatabaseResults:
                 if self._queued.get(result.digest) is result:
                     del self._queued[result.digest]
 
-    def _known(self) -> set[str]:
-        """Keys of this run alone: a run in its first try is spared a question for each call."""
-        if self._digests_of_run is None:
+    def _is_known(self, digest: str) -> bool:
+        """For keys of this run alone: a run in its first try is spared a question for each call."""
+        if self._digests_before is None:
             found = self._writer.transact(lambda tx: digests_of_run(tx, self._writer.result_scope))
-            with self._changing:
-                if self._digests_of_run is None:  # else another thread was faster, and has added to it since
-                    self._digests_of_run = set(found)
-        return self._digests_of_run
+            self._digests_before = set(found)
+        return digest in self._digests_put or digest in self._digests_before
 
     def _workspace(self, tx: Transaction | None = None) -> UUID:
         if self._workspace_id is None:

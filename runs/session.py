@@ -6,7 +6,7 @@ psycopg connection of their own. The code that changes runs is written once, aga
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Protocol, TypeVar, cast
 
 import psycopg
@@ -44,6 +44,10 @@ class Session(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]: ...
 
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        """Run one statement as a transaction of its own, in one round trip if possible."""
+        ...
+
 
 class _DjangoTransaction:
     def __init__(self, cursor: Any) -> None:
@@ -69,6 +73,10 @@ class DjangoSession:
     def transaction(self) -> Iterator[Transaction]:
         with django_transaction.atomic(), django_connection.cursor() as cursor:
             yield _DjangoTransaction(cursor)
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        with self.transaction() as tx:
+            return tx.execute(sql, params)
 
 
 class _PsycopgTransaction:
@@ -108,19 +116,36 @@ class PsycopgSession:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
+        with self._ready() as connection, connection.transaction(), connection.cursor() as cursor:
+            open_transaction = _PsycopgTransaction(cursor)
+            yield open_transaction
+        for callback in open_transaction.callbacks:
+            callback()
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        with self._ready() as connection, connection.cursor() as cursor:
+            return _PsycopgTransaction(cursor).execute(sql, params)
+
+    def open_ahead(self) -> None:
+        """Begin to connect, in a thread. What fails is told by the first transaction, which tries again."""
+        threading.Thread(target=self._open_quietly, name="connecting", daemon=True).start()
+
+    def _open_quietly(self) -> None:
+        with suppress(psycopg.Error), self._lock:
+            self._connect()
+
+    @contextmanager
+    def _ready(self) -> "Iterator[psycopg.Connection[Row]]":
+        """The connection, for one thread at a time; dropped when it cannot be used any more."""
         with self._lock, patience(self._patience_seconds) if self._patience_seconds else nullcontext():
             connection = self._connect()
             try:
-                with connection.transaction(), connection.cursor() as cursor:
-                    open_transaction = _PsycopgTransaction(cursor)
-                    yield open_transaction
+                yield connection
             except BaseException:
                 # Broken, or a signal of this thread's left a statement under way: nothing more can be sent.
                 if connection.info.transaction_status is not TransactionStatus.IDLE:
                     self.close()
                 raise
-        for callback in open_transaction.callbacks:
-            callback()
 
     def _connect(self) -> "psycopg.Connection[Row]":
         if self._connection is None or self._connection.closed:
