@@ -29,9 +29,11 @@ from runs.recorder import DatabaseRecorder
 from runs.session import PsycopgSession
 
 
-def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession) -> int:
-    """Start the horse of a claimed run; see `fork_for`."""
-    return fork_for(lambda: execute(claimed, conninfo), session)
+def fork(
+    claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, spare: PsycopgSession | None = None
+) -> int:
+    """Start the horse of a claimed run; see `fork_for`. It takes the `spare` session for itself."""
+    return fork_for(lambda: execute(claimed, conninfo, spare), session)
 
 
 def fork_for(work: Callable[[], None], session: PsycopgSession) -> int:
@@ -61,10 +63,15 @@ def _begin(work: Callable[[], None], session: PsycopgSession, parent: int) -> No
 class HorseRecorder(DatabaseRecorder):
     """Reports how the run came to be, and what it has used, too."""
 
-    def __init__(self, conninfo: dict[str, Any], claimed: Claimed, stamps: Stamps) -> None:
-        session = PsycopgSession(conninfo, application_name=f"portal run {claimed.run.name}"[:63])
+    def __init__(
+        self,
+        conninfo: dict[str, Any],
+        claimed: Claimed,
+        stamps: Stamps,
+        spare: PsycopgSession | None = None,
+    ) -> None:
         run = claimed.run
-        session.open_ahead()
+        session = _session(conninfo, f"portal run {run.name}"[:63], spare)
         super().__init__(
             session,
             run.id,
@@ -79,17 +86,27 @@ class HorseRecorder(DatabaseRecorder):
         return super().transition(run_id, self._stamps.on(state) if run_id == self.run_id else state)
 
 
+def _session(conninfo: dict[str, Any], name: str, spare: PsycopgSession | None) -> PsycopgSession:
+    """The spare session if there is one; or else a new one, which connects while the flow is loaded."""
+    if spare is not None:
+        spare.rename(name)
+        return spare
+    session = PsycopgSession(conninfo, name)
+    session.open_ahead()
+    return session
+
+
 def keep_run_logs_to_the_run() -> None:
     """Writing each line to the agent's own output, too, would take more time than all the rest of logging."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not hasattr(record, "flow_run_id"))
 
 
-def execute(claimed: Claimed, conninfo: dict[str, Any]) -> None:
+def execute(claimed: Claimed, conninfo: dict[str, Any], spare: PsycopgSession | None = None) -> None:
     """Load the flow, run it, and report through a recorder of this attempt."""
     keep_run_logs_to_the_run()
     stamps = Stamps()
-    recorder = HorseRecorder(conninfo, claimed, stamps)
+    recorder = HorseRecorder(conninfo, claimed, stamps, spare)
     backend.use(lambda: _backend(claimed, conninfo))
     execution.execute(order_of(claimed, recorder.transact), recorder, stamps)
 

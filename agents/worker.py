@@ -34,6 +34,7 @@ from agents.isolated_process import IsolatedSupervision
 from agents.isolation import IsolationError
 from agents.offspring import adopt_orphans
 from agents.recycling import Recycling, allow_signals, hold_signals
+from agents.spare import Spare
 from agents.supervision import HANDED_BACK, Order, Supervision
 from flows.sdk.states import Crashed, Failed
 from runs import announce
@@ -88,6 +89,7 @@ class AgentWorker(Worker):
         self._session = PsycopgSession(self._conninfo, name, DATABASE_PATIENCE_SECONDS)
         self._presence = doorbell.connect(timeout=1)
         self._hints = Hints()
+        self._spare = Spare(self._conninfo)
         super().__init__(
             list(queue_names),
             name=identity.name,
@@ -141,10 +143,15 @@ class AgentWorker(Worker):
             found = self.take_one()
         except psycopg.Error as error:
             self._claim_in_doubt = True
+            self._spare.close()
             self._wait_for_database(error)
             return True
         self._database_wait = 0.0
-        return found or self.listen(blocking)
+        if found:
+            return True
+        if blocking:
+            self._spare.prepare()
+        return self.listen(blocking)
 
     def take_one(self) -> bool:
         """Claim the best due run and see it to its end; False if there was none to claim.
@@ -248,7 +255,8 @@ class AgentWorker(Worker):
             process = isolated_process.start(self._session, claimed)
             watch = partial(IsolatedSupervision, self._session, claimed, process, grace)
             return self._watched(process.pid, watch)
-        pid = horse.fork(claimed, self._conninfo, self._session)
+        pid = horse.fork(claimed, self._conninfo, self._session, self._spare.session)
+        self._spare.handed_over()
         return self._watched(pid, partial(Supervision, self._session, claimed, pid, grace))
 
     def _watched(self, pid: int, watch: Callable[[], Supervision]) -> Supervision:
@@ -311,6 +319,7 @@ class AgentWorker(Worker):
         except (psycopg.Error, redis.RedisError) as error:
             logger.debug("Could not sign off: %s", error)
         self._session.close()
+        self._spare.close()
         logger.info("Agent %s stopped", self.name)
 
     # Waiting and signals

@@ -4,6 +4,7 @@ Web processes and services use Django's connection; an agent's parent and its ho
 psycopg connection of their own. The code that changes runs is written once, against `Session`.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -125,6 +126,21 @@ class PsycopgSession:
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
         with self._ready() as connection, connection.cursor() as cursor:
             return _PsycopgTransaction(cursor).execute(sql, params)
+
+    def rename(self, application_name: str) -> None:
+        """Tell PostgreSQL another name, now if the connection is open. Never raises."""
+        self._conninfo = {**self._conninfo, "application_name": application_name}
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self.execute("SELECT set_config('application_name', %s, false)", [application_name])
+
+    def abandon(self) -> None:
+        """Let go of a connection that a forked child goes on with: close it without a word to PostgreSQL."""
+        if self._connection is not None and not self._connection.closed:
+            nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(nowhere, self._connection.fileno(), inheritable=False)
+            os.close(nowhere)
+        self.close()
 
     def open_ahead(self) -> None:
         """Begin to connect, in a thread. What fails is told by the first transaction, which tries again."""
