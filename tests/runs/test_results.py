@@ -20,8 +20,8 @@ from flows.sdk.results import ResultStore, key_hash
 from flows.sdk.states import State
 from runs.models import FlowRun, Result, ResultLock, TaskRun
 from runs.recorder import DatabaseRecorder
-from runs.results import digest_of, remove_expired_results
-from runs.session import PsycopgSession, conninfo_of_django
+from runs.results import DatabaseResults, NewResult, digest_of, remove_expired_results
+from runs.session import PsycopgSession, Transaction, conninfo_of_django
 from tests.factories import lease, make_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,6 +46,34 @@ def attempt() -> Iterator[Attempt]:
             return recorder
 
         yield make
+
+
+class Unasked:
+    """A recorder that nobody may ask anything."""
+
+    attempt = 1
+
+    def __init__(self, run: FlowRun) -> None:
+        self.run_id = self.result_scope = run.id
+        self.written: list[NewResult] = []
+
+    def result(self, result: NewResult) -> None:
+        self.written.append(result)
+
+    def flush(self) -> None:
+        raise AssertionError("flushed")
+
+    def transact(self, work: Callable[[Transaction], Any]) -> Any:
+        raise AssertionError("asked")
+
+    flush_with = transact
+
+
+def test_to_keep_a_result_asks_the_database_nothing(run: FlowRun) -> None:
+    recorder = Unasked(run)
+    results = DatabaseResults(recorder, run.workspace_id)
+    results.put("a", results.signer.sign("a", b"first"), None, of_run=True)
+    assert [result.key for result in recorder.written] == ["a"]
 
 
 def execute(work: Flow[..., Any], run: FlowRun, recorder: DatabaseRecorder) -> State:
