@@ -60,9 +60,8 @@ _FIRST = f"ORDER BY {IN_ORDER} LIMIT 1"
 
 # `queue` puts the open queues in order by their first runs, each read from the index flowrun_in_order, so
 # the cost does not grow with the backlog. `best` locks the first run that nobody else is just claiming;
-# it visits the queues in that order and stops at the first that yields one. The commit does not wait for the
-# disk: if a crash of PostgreSQL forgets the claim, its process is refused as a stale attempt when it proposes
-# RUNNING, and no user code has run. The commit of RUNNING waits, and makes the claim durable with it.
+# it visits the queues in that order and stops at the first that yields one. The commit waits for the disk:
+# a claim that a crash of PostgreSQL forgot would be made again under the same number of attempt.
 CLAIM = f"""
 WITH {LIVE_AND_SHUT}, busy AS (
     SELECT workspace_id, sum(runs) AS runs FROM live GROUP BY 1
@@ -111,7 +110,6 @@ JOIN flows_flow f ON f.id = c.flow_id
 LEFT JOIN flows_deployment d ON d.id = c.deployment_id
 LEFT JOIN runs_taskrun stand_in ON stand_in.id = c.parent_task_run_id
 LEFT JOIN runs_flowrun parent ON parent.id = stand_in.flow_run_id
-WHERE set_config('synchronous_commit', 'off', true) = 'off'
 """
 
 # Two agents that claim at once each count without the other. So whoever claimed where there is a limit

@@ -96,7 +96,10 @@ class ScopedAdmin(Scoped, AnyAdmin):
     empty_text: ClassVar[str] = "Nothing here yet."
     heading: ClassVar[str] = ""
     """Of the list; empty: the model's name."""
-    formfield_overrides = {TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})}}
+    formfield_overrides = {
+        **Scoped.formfield_overrides,
+        TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
+    }
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         # PostgreSQL holds no NUL; Django's check of filters does not know that.

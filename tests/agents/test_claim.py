@@ -54,15 +54,6 @@ def test_a_claim_starts_an_attempt_with_a_lease(agent: UUID) -> None:
     assert claim_from(agent) is None
 
 
-def test_the_commit_of_a_claim_does_not_wait_for_the_disk(agent: UUID) -> None:
-    make_run()
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit = on")
-        assert claim_from(agent) is not None
-        cursor.execute("SHOW synchronous_commit")
-        assert cursor.fetchone()[0] == "off"
-
-
 def test_what_goes_first(agent: UUID) -> None:
     """Queue priority, then run priority, then how long a run is due."""
     slow, fast = make_queue("slow"), make_queue("fast")

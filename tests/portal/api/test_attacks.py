@@ -11,10 +11,10 @@ from django.test import Client
 
 from agents.services.materialise import Materialiser
 from flows.models import Calendar, Deployment, Membership, Schedule, Workspace
-from portal.access.run_tokens import make_run_token
 from portal.api.errors import handle
 from runs.backfills import wish
 from runs.models import FlowRun, RetentionPolicy
+from runs.run_tokens import make_run_token
 from tests.portal.fixtures import Caller, deployment_in, staff
 
 pytestmark = pytest.mark.django_db
