@@ -51,13 +51,15 @@ def answers(port: int) -> bool:
 
 
 class Child:
-    """A running `manage.py` command; its output is collected while it runs."""
+    """A running command; its output is collected while it runs."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, program: Sequence[str], arguments: Sequence[str], environment: dict[str, str], folder: Path
+    ) -> None:
         self.arguments = list(arguments)
         self._lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, str(PROJECT / "manage.py"), *arguments],
+            [*program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -144,7 +146,14 @@ class RunningStack:
 
     def start(self, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> Child:
         """Start `manage.py <arguments>` in `cwd` (default: the stack's own folder)."""
-        child = Child(arguments, {**self.env, **(env or {})}, cwd or self.folder)
+        manage = [sys.executable, str(PROJECT / "manage.py")]
+        return self._started(Child(manage, arguments, {**self.env, **(env or {})}, cwd or self.folder))
+
+    def start_python(self, python: str, *arguments: str, env: dict[str, str]) -> Child:
+        """Start `python <arguments>` with this environment and no other; it ends with the rest."""
+        return self._started(Child([python], arguments, env, self.folder))
+
+    def _started(self, child: Child) -> Child:
         self._children.append(child)
         return child
 

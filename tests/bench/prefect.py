@@ -1,7 +1,7 @@
 """Prefect doing the same: its own server and client, in an environment of their own.
 
-`PREFECT_PYTHON=/path/to/venv/bin/python python -m tests.bench prefect`; without that variable nothing is
-measured, since Prefect's dependencies are not ours. Its server keeps SQLite, as it does by itself.
+`make prefect-client` makes that environment; without it nothing is measured, since Prefect's dependencies
+are not ours. Its server keeps SQLite, as it does by itself.
 """
 
 import json
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.bench.figures import Figure
+from tests.prefect.client import prefect_python
 from tests.processes import free_port
 
 SCRIPT = """
@@ -52,9 +53,9 @@ PATIENCE = 90.0  # seconds that its server may take to start
 
 
 def measure(folder: Path) -> list[Figure]:
-    python = os.environ.get("PREFECT_PYTHON")
+    python = prefect_python()
     if not python:
-        return [Figure("Prefect", "not measured: set PREFECT_PYTHON to the Python of its environment")]
+        return [Figure("Prefect", "not measured: run `make prefect-client` first")]
     with tempfile.TemporaryDirectory() as home, _server(python, Path(home)) as environment:
         found = json.loads(_output(python, Path(home), environment))
     name = f"Prefect {found['version']}"

@@ -13,6 +13,7 @@ EXTRAS = METADATA["optional-dependencies"]
 LISTS = {
     "requirements.txt": METADATA["dependencies"] + EXTRAS["server"],
     "requirements-dev.txt": METADATA["dependencies"] + EXTRAS["server"] + EXTRAS["dev"],
+    "tests/prefect/requirements.txt": ["prefect>=3.8,<4"],
 }
 
 
