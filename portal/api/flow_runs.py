@@ -20,6 +20,7 @@ from portal.access.actors import actor_of
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TextField, state_of
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
+from portal.api.flow_run_filters import FlowRunFilterActions
 from portal.api.reports import Reported
 from portal.api.resource import Row, Rows, read
 from portal.api.results import RunResultActions
@@ -127,7 +128,7 @@ class AgainInput(serializers.Serializer[Any]):
     name = TextField(max_length=200)
 
 
-class FlowRuns(RunInputActions, RunResultActions, Reported):
+class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported):
     """`/api/flow_runs`"""
 
     model = FlowRun
@@ -147,6 +148,8 @@ class FlowRuns(RunInputActions, RunResultActions, Reported):
         "put_input": Membership.Role.OPERATOR,
         "delete_input": Membership.Role.OPERATOR,
         "filter_inputs": Membership.Role.VIEWER,
+        "filter": Membership.Role.VIEWER,
+        "count": Membership.Role.VIEWER,
         "lock_result": Membership.Role.EDITOR,
     }
 

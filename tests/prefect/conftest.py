@@ -7,6 +7,16 @@ from django.contrib.auth import get_user_model
 
 from flows.models import Workspace
 from portal.access.tokens import create_token
+from tests.portal.fixtures import (  # noqa: F401
+    deployment,
+    editor,
+    elsewhere,
+    foreigner,
+    new_run,
+    operator,
+    viewer,
+    workspace,
+)
 from tests.prefect.client import PrefectClient, prefect_python
 from tests.processes import RunningStack, free_port
 
