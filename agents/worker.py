@@ -8,32 +8,26 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 from typing import Any
 from uuid import UUID
 
 import psycopg
-import redis
 from django.conf import settings
-from django.db import connections
-from rq import Queue, Worker, worker_registration
-from rq.exceptions import DequeueTimeout, NoSuchJobError, StopRequested
-from rq.executions import Execution
-from rq.job import Job
-from rq.serializers import JSONSerializer
-from rq.utils import as_text, now
+from rq.exceptions import StopRequested
+from rq.utils import now
 from rq.worker import WorkerStatus
 
-from agents import doorbell, errands, horse, isolated_process, registry
+from agents import errands, horse, isolated_process, registry
 from agents.claim import Claimed, claim, release, turn_taken
 from agents.hints import Hints
 from agents.isolated_process import IsolatedSupervision
 from agents.isolation import IsolationError
 from agents.offspring import adopt_orphans
 from agents.recycling import Recycling, allow_signals, hold_signals
+from agents.ring_listener import RingListener
 from agents.spare import Spare
 from agents.supervision import HANDED_BACK, Order, Supervision
 from flows.sdk.states import Crashed, Failed
@@ -46,20 +40,14 @@ from runs.transition import transition
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 4.0
-PRESENCE_SECONDS = 5.0
-REDIS_AWAY_SECONDS = 2.0
 BREATH_SECONDS = 1.0  # when the system has no room for a process
 LONGEST_DATABASE_WAIT = 5.0
 # How long a PostgreSQL that hangs may keep a tick waiting, in which a run is cancelled or handed back.
 DATABASE_PATIENCE_SECONDS = 3.0
-WORKER_TTL = 20  # RQ derives from it how long a wait for a ring blocks: 15 s less
 
 
-class AgentWorker(Worker):
-    """Serves work queues. `serve` is the loop, `take_one` and `listen` its two steps.
-
-    RQ's own `work` is not used: it stops when Redis is slow, and does not start without it.
-    """
+class AgentWorker(RingListener):
+    """Serves work queues. `serve` is the loop, `take_one` and `listen` its two steps."""
 
     def __init__(
         self,
@@ -73,31 +61,19 @@ class AgentWorker(Worker):
 
         An agent that is asked to stop waits `drain_seconds` for the end of its run, then hands it back.
         """
-        self._waiting = False
-        self._force_stop = False
-        self._stop_asked_at = 0.0
-        self._drain_seconds = drain_seconds
         self._recycling = recycling
         self._runs = 0
         self._claim_in_doubt = True
         self._served: list[UUID] = []  # workspaces, the last one at the end
         self._database_wait = 0.0
-        self._beat_at = self._presence_at = 0.0
+        self._beat_at = 0.0
         self._identity = identity
         self._conninfo = {**conninfo, "connect_timeout": 3, "tcp_user_timeout": 5000}
         name = f"portal agent {identity.name}"[:63]
         self._session = PsycopgSession(self._conninfo, name, DATABASE_PATIENCE_SECONDS)
-        self._presence = doorbell.connect(timeout=1)
         self._hints = Hints()
         self._spare = Spare(self._conninfo)
-        super().__init__(
-            list(queue_names),
-            name=identity.name,
-            connection=doorbell.connect(timeout=8),
-            serializer=JSONSerializer,
-            worker_ttl=WORKER_TTL,
-            job_monitoring_interval=2,
-        )
+        super().__init__(queue_names, identity.name, drain_seconds)
 
     # The loop
 
@@ -172,35 +148,6 @@ class AgentWorker(Worker):
         self._served = turn_taken(self._served, claimed.workspace_id)
         self._execute(claimed)
         return True
-
-    def listen(self, blocking: bool) -> bool:
-        """Wait for a ring, a few seconds at most; True if one came, or another RQ job was done."""
-        try:
-            with self._interruptible():
-                taken = self._next_job(self.dequeue_timeout if blocking else None)
-            if taken is not None:
-                self.execute_job(*taken)
-            return taken is not None
-        except redis.RedisError as error:
-            logger.warning("Redis does not answer, looking for work without rings: %s", error)
-            self._presence_at = 0.0  # it may come back empty
-            if blocking:
-                self._sleep(REDIS_AWAY_SECONDS)
-            return False
-
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        """Drop a ring: the loop claims next. Anything else is RQ's, executed as RQ does."""
-        if _is_ring(job):
-            self.connection.delete(job.key)
-            return
-        try:
-            super().execute_job(job, queue)
-        except redis.RedisError:
-            if self.horse_pid:  # nobody could record its end: do not leave it running unseen
-                self.kill_horse()
-                self.wait_for_horse()
-                self._horse_pid = 0
-            raise
 
     # One run
 
@@ -278,71 +225,24 @@ class AgentWorker(Worker):
                 registry.beat(self._session, self._identity, draining=self._stop_requested)
             except psycopg.Error as error:
                 logger.debug("Could not beat in PostgreSQL: %s", error)
-        if moment >= self._presence_at:
-            self._presence_at = moment + PRESENCE_SECONDS
-            try:
-                self._register()
-            except redis.RedisError as error:
-                logger.debug("Could not beat in Redis: %s", error)
-
-    def _register(self) -> None:
-        """Write RQ's whole record of this worker, so that a Redis that lost its data gets it again."""
-        self.last_heartbeat = now()
-        with self._presence.pipeline(transaction=False) as pipeline:
-            pipeline.hset(self.key, mapping={**self.serialize(), "state": self.get_state()})
-            worker_registration.register(self, pipeline)
-            pipeline.expire(self.key, self.worker_ttl + 60)
-            pipeline.execute()
-
-    def _forget_dead_workers(self) -> None:
-        """Take workers that were killed off RQ's lists; their own records have expired."""
-        try:
-            for queue in self.queues:
-                worker_registration.clean_worker_registry(queue)
-        except redis.RedisError as error:
-            logger.debug("Could not clean RQ's lists of workers: %s", error)
-
-    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """RQ's tick while it watches a job that is not a ring."""
-        if self._force_stop:
-            self.kill_horse()
-        self.beat()
-        super().maintain_heartbeats(job, execution)
+        super().beat()
 
     def _leave(self) -> None:
         try:
             registry.sign_off(self._session, self._identity)
-            with self._presence.pipeline(transaction=False) as pipeline:
-                worker_registration.unregister(self, pipeline)
-                pipeline.delete(self.key)
-                pipeline.execute()
-        except (psycopg.Error, redis.RedisError) as error:
+        except psycopg.Error as error:
             logger.debug("Could not sign off: %s", error)
+        self._unregister()
         self._session.close()
         self._spare.close()
         logger.info("Agent %s stopped", self.name)
 
-    # Waiting and signals
+    # Stopping, and waiting for the database
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """First signal: finish the run in the drain time, take no other. A later one: hand it back now.
-
-        One that follows within a second is the same wish by another way: a terminal signals the
-        whole process group, and so may whoever started us.
-        """
-        moment = time.monotonic()
-        if not self._stop_requested:
-            self._stop_requested = True
-            self._stop_asked_at = moment
-            self._beat_at = 0.0  # so that it shows at once
-            logger.info(
-                "Stopping when the current run is over, or after %g s; a second signal stops at once",
-                self._drain_seconds,
-            )
-        elif moment - self._stop_asked_at > 1:
-            self._force_stop = True
-        if self._waiting:
-            raise StopRequested
+        """As RingListener does, and beat at the next tick: it shows at once that this one takes no other."""
+        self._beat_at = 0.0
+        super().request_stop(signum, frame)
 
     def _order(self) -> Order:
         if self._force_stop:
@@ -350,67 +250,9 @@ class AgentWorker(Worker):
         drained = time.monotonic() - self._stop_asked_at >= self._drain_seconds
         return Order.HAND_BACK if self._stop_requested and drained else Order.CARRY_ON
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Only while nothing is claimed may a signal break in; otherwise the loop looks at the flag."""
-        self._waiting = True
-        try:
-            if self._stop_requested:
-                raise StopRequested
-            yield
-        finally:
-            self._waiting = False
-
-    def _sleep(self, seconds: float) -> None:
-        with self._interruptible():
-            time.sleep(seconds)
-
     def _wait_for_database(self, error: psycopg.Error) -> None:
         self._database_wait = min(self._database_wait * 2 or 0.25, LONGEST_DATABASE_WAIT)
         away = isinstance(error, psycopg.OperationalError)
         trouble = "does not answer" if away else "refuses to answer"
         logger.warning("PostgreSQL %s, trying again in %.1f s: %s", trouble, self._database_wait, error)
         self._sleep(self._database_wait)
-
-    # RQ's seams
-
-    @property
-    def connection_timeout(self) -> int:
-        """Seconds after which a wait for a ring counts as a dead connection."""
-        return int(self.dequeue_timeout) + 3
-
-    def _set_ip_address(self, connection: "redis.Redis") -> None:
-        """RQ asks Redis for it at start; an agent starts without Redis too."""
-        self.ip_address = "unknown"
-
-    def _next_job(self, timeout: int | None) -> tuple[Job, Queue] | None:
-        """The next ring or job. BLPOP on all lists: RQ's LMOVE would park rings in a second list."""
-        try:
-            taken = self.queue_class.lpop(self.queue_keys(), timeout, connection=self.connection)
-        except DequeueTimeout:
-            return None
-        if taken is None:
-            return None
-        key, job_id = map(as_text, taken)
-        queue = self.queue_class.from_queue_key(key, connection=self.connection, serializer=self.serializer)
-        try:
-            return Job.fetch(job_id, connection=self.connection, serializer=self.serializer), queue
-        except NoSuchJobError:
-            return None  # a ring that expired; the loop claims anyway
-        except redis.RedisError:
-            raise
-        except Exception as error:  # whoever can write to Redis must not be able to end agents
-            logger.warning("Dropped job %s of %s, which cannot be read: %s", job_id, key, error)
-            return None
-
-    def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """RQ's fork, for a job that is not a ring."""
-        connections.close_all()
-        super().fork_work_horse(job, queue)
-
-
-def _is_ring(job: Job) -> bool:
-    try:
-        return bool(job.func_name == doorbell.RING)
-    except Exception:  # written by somebody else, in a format of theirs: RQ will say so
-        return False
