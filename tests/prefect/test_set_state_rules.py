@@ -1,0 +1,39 @@
+"""What a Prefect server answered to 87 requests about flow runs, and what Portal answers."""
+
+from typing import Any
+
+import pytest
+
+from tests.portal.fixtures import Caller
+from tests.prefect.replay import Replay, exchanges
+
+pytestmark = pytest.mark.django_db
+
+
+def answered(response: Any, exchange: dict[str, Any]) -> dict[str, Any]:
+    """What counts of an answer."""
+    body = response.json()
+    if "details" not in body:
+        return {name: body.get(name) for name in exchange.get("result", {})}
+    state = body["state"] or {}
+    return {"details": body["details"]["type"], "type": state.get("type"), "name": state.get("name")}
+
+
+def is_other(exchange: dict[str, Any]) -> bool:
+    """A limit of 0 lets no run start here, and is no error."""
+    return bool(exchange["path"] == "/deployments/" and exchange["req"].get("concurrency_limit") == 0)
+
+
+def test_the_answers_are_the_same(editor: Caller) -> None:
+    replay = Replay(editor)
+    different = []
+    for number, exchange in enumerate(exchanges("set_state_rules")):
+        if is_other(exchange):
+            continue
+        response = replay.send(exchange)
+        got = response.status_code, answered(response, exchange)
+        expected = exchange["status"], exchange.get("result", {})
+        if got != expected:
+            different.append((number, exchange["path"], exchange["req"], expected, got, response.json()))
+
+    assert different == []
