@@ -1,7 +1,7 @@
 """Exchanges with a Prefect server, recorded, and sent again to Portal.
 
-One line each: what was asked, and what of the answer counts. Ids are those of that server; a time `@+30` was 30 s
-after its request.
+One line each: what was asked, and what of the answer counts. Ids are those of that server; a time `@+30` was
+30 s after its request.
 """
 
 import json
@@ -32,10 +32,8 @@ class Replay:
         """The response, whose id stands for the recorded one from now on."""
         path = self._translated(f"/api{exchange['path']}")
         body = self._translated(exchange.get("req"))
-        if exchange["method"] == "GET":
-            response = self.caller.get(path)
-        else:
-            response = self.caller.post(path, body)
+        is_read = exchange["method"] == "GET"
+        response = self.caller.get(path) if is_read else self.caller.post(path, body)
         if "id" in exchange and response.status_code < 300:
             self.ids[exchange["id"]] = response.json()["id"]
         return response
