@@ -1,4 +1,4 @@
-"""What a Prefect server answered to 87 requests about flow runs, and what Portal answers."""
+"""What a Prefect server answered to 127 requests about flow runs, and what Portal answers."""
 
 import time
 from typing import Any
@@ -14,15 +14,12 @@ pytestmark = pytest.mark.django_db
 def answered(response: Any, exchange: dict[str, Any]) -> dict[str, Any]:
     """What counts of an answer."""
     body = response.json()
+    if "result" not in exchange:
+        return {}
     if "details" not in body:
         return {name: body.get(name) for name in exchange.get("result", {})}
     state = body["state"] or {}
     return {"details": body["details"]["type"], "type": state.get("type"), "name": state.get("name")}
-
-
-def is_other(exchange: dict[str, Any]) -> bool:
-    """A limit of 0 lets no run start here, and is no error."""
-    return bool(exchange["path"] == "/deployments/" and exchange["req"].get("concurrency_limit") == 0)
 
 
 def sent_in_time(replay: Replay, exchange: dict[str, Any]) -> Any:
@@ -30,6 +27,8 @@ def sent_in_time(replay: Replay, exchange: dict[str, Any]) -> Any:
     while True:
         response = replay.send(exchange)
         body = response.json()
+        if not isinstance(body, dict):
+            return response
         too_early = body.get("status") == "WAIT" and exchange["result"]["details"] != "wait_details"
         if not too_early:
             return response
@@ -41,8 +40,6 @@ def test_the_answers_are_the_same(editor: Caller) -> None:
     replay = Replay(editor)
     different = []
     for number, exchange in enumerate(exchanges("set_state_rules")):
-        if is_other(exchange):
-            continue
         response = sent_in_time(replay, exchange)
         got = response.status_code, answered(response, exchange)
         expected = exchange["status"], exchange.get("result", {})
