@@ -89,6 +89,12 @@ def _move(queue_ids: Sequence[UUID], home: WorkQueue) -> None:
         pass
 
 
+# The process of such a run is there, and waits until it may try again.
+RETRIED_IN_PROCESS = """(
+    r.state_name = 'AwaitingRetry' AND EXISTS (
+        SELECT FROM runs_flowrunstate s
+        WHERE s.id = r.state_id AND s.state_details @> '{"retry_in_process": true}'))
+"""
 # What is left of each limit caps the answer: runs that are handed out are not claimed yet.
 POLL = f"""
 WITH {LIVE_AND_SHUT}
@@ -96,7 +102,7 @@ SELECT next.id, q.id
 FROM agents_workqueue q
 JOIN agents_workpool p ON p.id = q.work_pool_id
 CROSS JOIN LATERAL (
-    SELECT r.id, {IN_ORDER} AS place {claimable("%(before)s")}
+    SELECT r.id, {IN_ORDER} AS place {claimable("%(before)s")} AND NOT {RETRIED_IN_PROCESS}
     ORDER BY place
     LIMIT least(%(limit)s, q.concurrency_limit
         - coalesce((SELECT sum(live.runs) FROM live WHERE live.work_queue_id = q.id), 0))

@@ -5,10 +5,10 @@ decides. The first that decides wins; if none does, the proposal is accepted. Ea
 names the race or the harm that the rule prevents.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from flows.sdk.recorder import Status
@@ -16,10 +16,25 @@ from flows.sdk.states import TERMINAL, AwaitingRetry, Cancelled, Failed, State, 
 
 
 @dataclass(frozen=True, slots=True)
+class ByPrefect:
+    """What is known of a run that Prefect's own processes execute.
+
+    `details` are those of its present state, `data` among them: what the client left with it.
+    """
+
+    details: Mapping[str, Any] = field(default_factory=dict)
+    run_count: int = 0
+    retries: float = 0
+    retry_delay_seconds: float = 0
+    infrastructure_pid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Current:
     """A flow run as its locked row says. `now` is the database clock.
 
     `attempt` and `leased` are those of the root run for a subflow, whose writes its root fences.
+    `by_prefect` is None for runs of our own agents and processes.
     """
 
     id: UUID
@@ -43,6 +58,8 @@ class Current:
     pause_expires: datetime | None = None
     resuming: bool = False
     backfill_id: UUID | None = None
+    parent_task_run_id: UUID | None = None
+    by_prefect: ByPrefect | None = None
 
     def state(self) -> State:
         """The state that holds now."""

@@ -50,18 +50,22 @@ JOIN flows_deployment d ON d.id = asked.deployment_id
 WHERE asked.id = %s AND d.concurrency_limit <= (
     SELECT count(*) FROM runs_flowrun r
     WHERE r.deployment_id = d.id AND r.work_queue_id IS NOT NULL
-      AND (r.lease_expires IS NOT NULL OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING')))
+      AND (r.lease_expires IS NOT NULL OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
+) + (
+    SELECT count(*) FROM runs_flowrun r
+    WHERE r.deployment_id = d.id AND r.work_queue_id IS NULL
+      AND r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
 """
 ASK_AGAIN = timedelta(seconds=30)
 
 
 def if_there_is_a_slot(tx: Transaction, run: Current, decision: Decision) -> Decision:
-    """`decision`, unless it lets a Prefect worker start a run whose deployment has no free slot.
+    """`decision`, unless it lets a Prefect process start a run whose deployment has no free slot.
 
     The run then waits half a minute before it is handed out again, or is cancelled: as Prefect does it.
     """
     starts = decision.store is not None and decision.store.type is StateType.PENDING
-    if not starts or run.state_type is not StateType.SCHEDULED or run.work_queue_id is None:
+    if not starts or run.state_type is not StateType.SCHEDULED or not run.has_deployment:
         return decision
     if not tx.execute(LOCK_DEPLOYMENT, [run.id]):
         return decision

@@ -15,21 +15,30 @@ from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import State, StateType, keeps_process
 from runs import announce
 from runs.acting import acting
+from runs.by_prefect import (
+    BY_PREFECT,
+    carried_over,
+    forget_process,
+    lead_stand_in,
+    read_by_prefect,
+)
 from runs.closing import close_open_parts
 from runs.pausing import continues, pause_columns, settle_pause
+from runs.prefect_rules import PREFECT
 from runs.quarantine import quarantine_if_poisoned
-from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Proposal
+from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Policy, Proposal
 from runs.session import Session, Transaction
 from runs.slots import if_there_is_a_slot, ring_for_slot
 
-LOCK = """
+LOCK = f"""
 SELECT r.id, r.workspace_id, r.state_id, r.state_type, r.state_name, r.state_message, r.state_timestamp,
        coalesce(root.attempt, r.attempt),
        CASE WHEN r.root_run_id IS NULL THEN r.lease_expires ELSE root.lease_expires END IS NOT NULL,
        r.root_run_id IS NOT NULL, r.deployment_id IS NOT NULL,
        r.work_queue_id, r.expected_start_time, r.crash_count, coalesce(d.crash_retries, r.crash_retries),
        coalesce(d.crash_retry_delay_seconds, r.crash_retry_delay_seconds), clock_timestamp(),
-       r.pause_keys, r.pause_expires, r.resuming, r.backfill_id
+       r.pause_keys, r.pause_expires, r.resuming, r.backfill_id, r.parent_task_run_id,
+       {BY_PREFECT}
 FROM runs_flowrun r
 LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
 LEFT JOIN flows_deployment d ON d.id = r.deployment_id
@@ -90,8 +99,8 @@ def transition_in(
     run = lock(tx, run_id)
     if run is None:
         return Verdict(Status.ABORT, None, f"there is no flow run {run_id}")
-    proposal = Proposal(on_our_clock(run, state), attempt)
-    decision = (FORCED if force else ORCHESTRATION).decide(run, proposal)
+    proposal = Proposal(carried_over(run, on_our_clock(run, state)), attempt)
+    decision = _policy_for(run, force).decide(run, proposal)
     if not force:
         decision = if_there_is_a_slot(tx, run, decision)
     if decision.store is None:
@@ -108,10 +117,20 @@ def transition_in(
         quarantine_if_poisoned(tx, run.id)
     if gives_back(run, last):
         ring_for_slot(tx, run.id)
+    if run.by_prefect:
+        forget_process(tx, run, last)
     if run.backfill_id and last.is_terminal():
         _go_on_with_backfill(tx, run.backfill_id)
+    if run.parent_task_run_id and (run.by_prefect or not run.is_subflow):
+        lead_stand_in(tx, run)
     _announce_on_commit(tx, run, last, version)
     return _verdict(decision, last)
+
+
+def _policy_for(run: Current, force: bool) -> Policy:
+    if force:
+        return FORCED
+    return PREFECT if run.by_prefect else ORCHESTRATION
 
 
 def _go_on_with_backfill(tx: Transaction, backfill_id: UUID) -> None:
@@ -143,6 +162,7 @@ def lock(tx: Transaction, run_id: UUID) -> Current | None:
         return None
     values = list(rows[0])
     values[3] = StateType(values[3])
+    values[-1] = read_by_prefect(tx, run_id) if values[-1] else None
     return Current(*values)
 
 

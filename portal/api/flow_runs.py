@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 
 import django_filters
 from django.http import Http404
@@ -15,16 +16,19 @@ from agents.waiting import waiting_on
 from flows.catalog.parameters import FieldError, validate
 from flows.models import Membership
 from flows.sdk.recorder import Status, Verdict
-from flows.sdk.states import State, StateType
 from portal.access.actors import actor_of
 from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import ObjectField, TextField, state_of
+from portal.api.fields import ObjectField, TextField
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
 from portal.api.flow_run_filters import FlowRunFilterActions
+from portal.api.flow_run_shape import COLUMNS as COLUMNS
+from portal.api.flow_run_shape import flow_run_as_json as flow_run_as_json
+from portal.api.flow_run_shape import runs_as_json, state_as_json
 from portal.api.reports import Reported
 from portal.api.resource import Row, Rows, read
 from portal.api.results import RunResultActions
 from portal.api.run_inputs import RunInputActions
+from portal.api.state_inputs import SetStateInput, state_from
 from runs.cancel import cancel
 from runs.models import FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL
@@ -35,36 +39,8 @@ from runs.retrying import NoSuchTaskError, find_task_run, retry, run_again
 from runs.session import DjangoSession
 from runs.transition import transition
 
-COLUMNS = (
-    "id", "created", "updated", "name", "flow_id", "flow__name", "deployment_id", "deployment__name",
-    "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
-    "parameters", "job_variables", "tags", "idempotency_key", "created_by", "priority", "schedule_id",
-    "state_id", "state_type", "state_name", "state_message", "state_timestamp",
-    "expected_start_time", "start_time", "end_time", "total_run_time", "run_count", "crash_count",
-    "attempt",
-    "agent_id", "infrastructure_pid", "claimed_time", "forked_time", "loaded_time",
-    "cpu_seconds", "peak_memory_bytes",
-    "root_run_id", "parent_task_run_id", "version", "deployment_version", "workspace_id",
-    "slot", "backfill_id", "rerun_of_id",
-)  # fmt: skip
-RENAMED = {
-    "flow__name": "flow_name",
-    "deployment__name": "deployment_name",
-    "work_queue__name": "work_queue_name",
-    "work_queue__work_pool_id": "work_pool_id",
-    "work_queue__work_pool__name": "work_pool_name",
-}
 NEEDED_TO_EXPLAIN = ("deployment", "agent", "work_queue__work_pool__workspace")
 HISTORY = ("id", "type", "name", "message", "timestamp", "attempt", "state_details")
-
-
-def flow_run_as_json(row: Row) -> Row:
-    """A row with `COLUMNS`, under Prefect's names."""
-    shown = {RENAMED.get(name, name): value for name, value in row.items()}
-    shown["auto_scheduled"] = shown.pop("schedule_id") is not None
-    shown["infrastructure_pid"] = shown["infrastructure_pid"] or None
-    shown["state"] = state_of(row)
-    return shown
 
 
 class FlowRunFilter(django_filters.FilterSet):
@@ -77,22 +53,6 @@ class FlowRunFilter(django_filters.FilterSet):
     work_queue = UUIDInFilter(field_name="work_queue_id")
     backfill = UUIDInFilter(field_name="backfill_id")
     tags = TagsFilter()
-
-
-class StateInput(serializers.Serializer[Any]):
-    """A state as clients send it."""
-
-    type = serializers.ChoiceField(choices=StateChoices.choices)
-    name = TextField(max_length=100)
-    message = TextField(max_length=100_000)
-    state_details = ObjectField(required=False, allow_null=True)
-
-
-class SetStateInput(serializers.Serializer[Any]):
-    """The body of set_state."""
-
-    state = StateInput()
-    force = serializers.BooleanField(required=False)
 
 
 class ResumeInput(serializers.Serializer[Any]):
@@ -148,13 +108,17 @@ class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported
         "put_input": Membership.Role.OPERATOR,
         "delete_input": Membership.Role.OPERATOR,
         "filter_inputs": Membership.Role.VIEWER,
+        "partial_update": Membership.Role.OPERATOR,
+        "labels": Membership.Role.OPERATOR,
+        "destroy": Membership.Role.EDITOR,
         "filter": Membership.Role.VIEWER,
         "count": Membership.Role.VIEWER,
         "lock_result": Membership.Role.EDITOR,
     }
 
     def shape(self, rows: Rows) -> Rows:
-        return [flow_run_as_json(row) for row in rows]
+        """Lists for people leave out the details of states, which cost a query."""
+        return [flow_run_as_json(row) for row in rows] if self.action == "list" else runs_as_json(rows)
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """One run, and what it waits for while it neither runs nor is over."""
@@ -182,7 +146,7 @@ class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported
         if state.type.value not in {"CANCELLING", "CANCELLED"} or run.state_type in TERMINAL:
             text = f"This run cannot be cancelled: it is {state.name}. {verdict.reason}"
             raise Conflict(detail=text.strip())
-        return Response(verdict_as_json(verdict))
+        return Response(verdict_as_json(verdict, run.id))
 
     @action(detail=True, methods=["post"])
     def run_next(self, request: Request, pk: str) -> Response:
@@ -200,7 +164,7 @@ class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported
         body = read(SuspendInput, request)
         timeout = timedelta(seconds=body["timeout"]) if "timeout" in body else None
         state = suspended_by(actor_of(request), timeout, body.get("pause_key"))
-        return Response(verdict_as_json(transition(DjangoSession(), run.id, state)))
+        return Response(verdict_as_json(transition(DjangoSession(), run.id, state), run.id))
 
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
@@ -210,7 +174,7 @@ class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported
         verdict = resume(DjangoSession(), run.id, body.get("run_input"), actor_of(request).as_json())
         ended = verdict.state is not None and verdict.state.is_terminal()
         return Response(
-            verdict_as_json(verdict), status=201 if verdict.status is Status.ACCEPT or ended else 200
+            verdict_as_json(verdict, run.id), status=201 if verdict.status is Status.ACCEPT or ended else 200
         )
 
     @action(detail=True, methods=["post"])
@@ -225,7 +189,7 @@ class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported
         verdict = retry(DjangoSession(), run.id, actor_of(request), from_task=from_task)
         if verdict.status is not Status.ACCEPT:
             raise Conflict(detail=f"This run cannot be retried: {verdict.reason}.")
-        return Response(verdict_as_json(verdict), status=201)
+        return Response(verdict_as_json(verdict, run.id), status=201)
 
     @action(detail=True, methods=["post"])
     def run_again(self, request: Request, pk: str) -> Response:
@@ -243,66 +207,26 @@ class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported
 
     @action(detail=True, methods=["post"])
     def set_state(self, request: Request, pk: str) -> Response:
-        """Propose a state. The answer says what became of it; a refusal is an answer, not an error."""
+        """Propose a state. The answer says what became of it; a refusal is an answer, not an error.
+
+        201 if the run entered a state, that or another, 200 if it stays in the one it has.
+        """
         run: FlowRun = self.get_object()
         body = read(SetStateInput, request)
         state = state_from(body["state"])
         verdict = transition(DjangoSession(), run.id, state, force=body.get("force", False))
         if verdict.state is None:
             raise Http404
-        return Response(verdict_as_json(verdict), status=201 if verdict.status is Status.ACCEPT else 200)
+        is_new = verdict.status is Status.ACCEPT or verdict.state.id != run.state_id
+        return Response(verdict_as_json(verdict, run.id), status=201 if is_new else 200)
 
 
-def state_from(body: Mapping[str, Any]) -> State:
-    """The state in a request, with a new id and the present time."""
-    return State(
-        StateType(body["type"]),
-        name=body.get("name") or "",
-        message=body.get("message") or "",
-        details=details_from(body.get("state_details") or {}),
-    )
-
-
-def details_from(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The state details that clients may set; what only our own processes may say is left out."""
-    details = {name: value for name, value in given.items() if name == "transition_id" and value}
-    for name in ("scheduled_time", "pause_timeout"):
-        if given.get(name) is not None:
-            details[name] = serializers.DateTimeField().run_validation(given[name]).isoformat()
-    return details | pause_details_from(given)
-
-
-def pause_details_from(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a PAUSED state may say. Raises ValidationError."""
-    details: dict[str, Any] = {}
-    if given.get("pause_key") is not None:
-        details["pause_key"] = serializers.CharField(max_length=300).run_validation(given["pause_key"])
-    if given.get("pause_reschedule"):
-        details["pause_reschedule"] = True
-    if given.get("run_input_keyset") is not None:
-        keys = serializers.DictField(child=serializers.CharField(max_length=300))
-        details["run_input_keyset"] = keys.run_validation(given["run_input_keyset"])
-    return details
-
-
-def verdict_as_json(verdict: Verdict) -> Row:
+def verdict_as_json(verdict: Verdict, run_id: UUID) -> Row:
     """Prefect's OrchestrationResult."""
     details: Row = {"type": f"{verdict.status.value.lower()}_details"}
     if verdict.reason:
         details["reason"] = verdict.reason
     if verdict.status is Status.WAIT:
         details["delay_seconds"] = max(1, round(verdict.delay_seconds))
-    return {"state": _state_as_json(verdict.state), "status": verdict.status, "details": details}
-
-
-def _state_as_json(state: State | None) -> Row | None:
-    if state is None:
-        return None
-    return {
-        "id": state.id,
-        "type": state.type,
-        "name": state.name,
-        "message": state.message or None,
-        "timestamp": state.timestamp,
-        "state_details": state.details,
-    }
+    state = state_as_json(verdict.state, run_id) if verdict.state else None
+    return {"state": state, "status": verdict.status, "details": details}

@@ -24,7 +24,8 @@ from portal.access.actors import actor_of, created_by, home_workspace, need_role
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TagsField
 from portal.api.parsers import ReportParser
-from portal.api.resource import Resource, read
+from portal.api.prefect_flow_runs import PrefectFlowRuns
+from portal.api.resource import read
 from runs.batch import Batch
 from runs.create import NewRun
 from runs.models import FlowRun
@@ -117,11 +118,16 @@ def _new_result(sent: SentResult, run_id: UUID, workspace_id: UUID | None) -> Ne
 REPORT = TypeAdapter(ReportInput)
 
 
-class Reported(Resource):
+class Reported(PrefectFlowRuns):
     """The part of `/api/flow_runs` that processes use which execute a run."""
 
     def create(self, request: Request) -> Response:
-        """Make a run that its creator executes: 201, or 200 if it is there already."""
+        """Make a run that its creator executes: 201, or 200 if it is there already.
+
+        A body with `flow_id` comes from a Prefect client.
+        """
+        if isinstance(request.data, dict) and request.data.get("flow_id"):
+            return self.create_of_flow(request)
         body = read(NewRunInput, request)
         workspace = home_workspace(actor_of(request), Membership.Role.OPERATOR)
         flow, _ = get_or_create_flow(workspace, body["flow_name"], ())

@@ -18,6 +18,7 @@ from portal.api.calendars import Calendars
 from portal.api.concurrency_limits import ConcurrencyLimits
 from portal.api.deployments import Deployments
 from portal.api.events import Events
+from portal.api.flow_run_states import FlowRunStates
 from portal.api.flow_runs import FlowRuns
 from portal.api.flows import Flows
 from portal.api.logs import Logs
@@ -51,6 +52,7 @@ router.register("calendars", Calendars, basename="api-calendar")
 router.register("concurrency_limits", ConcurrencyLimits, basename="api-concurrency-limit")
 router.register("deployments", Deployments, basename="api-deployment")
 router.register("events", Events, basename="api-event")
+router.register("flow_run_states", FlowRunStates, basename="api-flow-run-state")
 router.register("flow_runs", FlowRuns, basename="api-flow-run")
 router.register("flows", Flows, basename="api-flow")
 router.register("logs", Logs, basename="api-log")

@@ -45,9 +45,10 @@ def in_order() -> models.Func:
 
 
 # What holds a slot of the limits above it. Prefect's workers take no lease: their runs count by their state.
-UNDER_WAY = Q(work_queue__isnull=False) & (
-    Q(lease_expires__isnull=False) | Q(state_type__in=["PENDING", "RUNNING", "CANCELLING"])
-)
+HELD = ["PENDING", "RUNNING", "CANCELLING"]
+UNDER_WAY = Q(work_queue__isnull=False) & (Q(lease_expires__isnull=False) | Q(state_type__in=HELD))
+# The same of deployments without a queue, whose runs a Prefect process fetches for itself (`flow.serve`).
+SERVED = Q(work_queue__isnull=True, deployment__isnull=False, state_type__in=HELD)
 
 
 class FlowRun(ScopedModel):
@@ -130,6 +131,14 @@ class FlowRun(ScopedModel):
         null=True, blank=True, help_text="The most that one of its processes had in memory."
     )
 
+    # What Prefect's clients tell of the runs that they execute; they read it again.
+    empirical_policy = models.JSONField(
+        null=True, blank=True, help_text="The flow's retries and their delay, as Prefect's clients say them."
+    )
+    labels = models.JSONField(null=True, blank=True)
+    context = models.JSONField(null=True, blank=True)
+    flow_version = models.CharField(max_length=100, blank=True, default="", db_default="")
+
     pause_keys = ArrayField(
         models.CharField(max_length=300),
         default=list,
@@ -185,6 +194,7 @@ class FlowRun(ScopedModel):
                 name="flowrun_under_way",
                 condition=UNDER_WAY,
             ),
+            models.Index(fields=["deployment"], name="flowrun_served", condition=SERVED),
             # Scheduler loops: what is due, what is late.
             models.Index(
                 fields=["expected_start_time"],
@@ -214,11 +224,18 @@ class FlowRun(ScopedModel):
                 name="flowrun_of_backfill",
                 condition=Q(backfill__isnull=False),
             ),
+            # Prefect's own runs without a deployment: the key is their flow's.
+            models.Index(
+                fields=["flow", "idempotency_key"],
+                name="flowrun_by_key",
+                condition=Q(deployment__isnull=True, idempotency_key__isnull=False),
+            ),
             models.Index(fields=["rerun_of"], name="flowrun_reruns", condition=Q(rerun_of__isnull=False)),
             # Lists, newest first: of all workspaces (superusers), one, one state, one deployment, one flow.
             models.Index(models.F("created").desc(), models.F("id").desc(), name="flowrun_created"),
             models.Index("workspace", models.F("created").desc(), name="flowrun_newest"),
             models.Index("workspace", "state_type", models.F("created").desc(), name="flowrun_by_state"),
+            models.Index("workspace", models.F("expected_start_time").desc(), name="flowrun_by_due"),
             models.Index("deployment", models.F("created").desc(), name="flowrun_by_deployment"),
             models.Index("flow", models.F("created").desc(), name="flowrun_by_flow"),
         ]
