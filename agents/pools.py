@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.claimable import IN_ORDER, LIVE_AND_SHUT, ROOM, claimable
@@ -130,6 +131,35 @@ def poll(
     with connection.cursor() as cursor:
         cursor.execute(POLL, values)
         return [(run_id, queue_id) for run_id, queue_id in cursor.fetchall()]
+
+
+def is_for_prefect(deployment: Deployment) -> bool:
+    """Whether Prefect's own processes execute the deployment: workers that poll its pool, or, without a
+    queue, one that serves it."""
+    queue = deployment.work_queue
+    return queue is None or queue.work_pool.type == WorkPool.Type.PREFECT
+
+
+FOR_PREFECT = Q(work_queue=None) | Q(work_queue__work_pool__type=WorkPool.Type.PREFECT)
+OPEN = Q(work_queue=None) | Q(work_queue__paused=False, work_queue__work_pool__paused=False)
+
+
+def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: int) -> list[UUID]:
+    """The runs of these deployments that the Prefect process which serves them may start, the earliest first.
+
+    `before` None: also those of the future. Takes nothing, as `poll`. Notes that they are polled.
+    """
+    served = Deployment.objects.filter(FOR_PREFECT, id__in=deployment_ids)
+    served.update(last_polled=Now())
+    waiting = FlowRun.objects.filter(
+        FOR_PREFECT,
+        OPEN,
+        deployment__in=served.filter(paused=False),
+        state_type=StateType.SCHEDULED,
+        lease_expires=None,
+        expected_start_time__lte=before or ALWAYS,
+    )
+    return list(waiting.order_by("expected_start_time", "id").values_list("id", flat=True)[:limit])
 
 
 def note_heartbeat(pool: WorkPool, name: str, interval_seconds: float) -> None:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from flows.catalog.deployments import get_or_create_flow
 from flows.models import Flow, Membership
 from portal.access.actors import actor_of, home_workspace
-from portal.api.fields import TagsField
+from portal.api.fields import LabelsField, TagsField
 from portal.api.filters import TagsFilter, TextInFilter
 from portal.api.resource import Resource, read
 
@@ -28,13 +28,14 @@ class FlowInput(serializers.Serializer[Any]):
 
     name = serializers.CharField(max_length=200)
     tags = TagsField()
+    labels = LabelsField()
 
 
 class Flows(Resource):
     """`/api/flows`"""
 
     model = Flow
-    columns = ("id", "created", "updated", "name", "tags", "workspace_id")
+    columns = ("id", "created", "updated", "name", "tags", "labels", "workspace_id")
     filterset_class = FlowFilter
     roles: ClassVar[Mapping[str, Membership.Role]] = {"create": Membership.Role.EDITOR}
 
@@ -42,5 +43,5 @@ class Flows(Resource):
         """Make a flow, or find the one with this name: 201 or 200."""
         body = read(FlowInput, request)
         workspace = home_workspace(actor_of(request), Membership.Role.EDITOR)
-        flow, made = get_or_create_flow(workspace, body["name"], body.get("tags", ()))
+        flow, made = get_or_create_flow(workspace, body["name"], body.get("tags", ()), body.get("labels"))
         return Response(self.as_json(flow.id), status=201 if made else 200)
