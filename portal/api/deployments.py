@@ -69,11 +69,8 @@ class Deployments(DeploymentRuns):
     }
 
     def shape(self, rows: Rows) -> Rows:
-        schedules, ready, slots = (
-            schedules_of([row["id"] for row in rows]),
-            is_ready(rows),
-            active_slots(rows),
-        )
+        schedules = schedules_of([row["id"] for row in rows])
+        ready, slots = is_ready(rows), active_slots(rows)
         return [as_json(row, schedules[row["id"]], row["id"] in ready, slots[row["id"]]) for row in rows]
 
     def create(self, request: Request) -> Response:
