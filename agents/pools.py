@@ -113,7 +113,7 @@ ALWAYS = datetime.fromisoformat("2999-01-01T00:00:00+00:00")
 
 
 def poll(
-    pool: WorkPool, queues: Sequence[WorkQueue], before: datetime | None, limit: int = MOST_POLLED
+    pool: WorkPool, queues: Sequence[WorkQueue], before: datetime | None, limit: int | None = None
 ) -> list[tuple[UUID, UUID]]:
     """The runs of a Prefect pool that may start, as (run, queue): by queue priority, then in their order.
 
@@ -126,7 +126,7 @@ def poll(
         "pool": pool.id,
         "queues": queue_ids,
         "before": before or ALWAYS,
-        "limit": limit,
+        "limit": limit or MOST_POLLED,
     }
     with connection.cursor() as cursor:
         cursor.execute(POLL, values)

@@ -30,9 +30,13 @@ from portal.api.deployment_schedules import schedules_of
 from portal.api.deployment_status import active_slots, is_ready
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.filters import TagsFilter, TextInFilter, UUIDInFilter
+from portal.api.prefect_fields import DEPLOYMENT, FLOW, FLOW_RUN, TASK_RUN, WORK_POOL, WORK_QUEUE
+from portal.api.prefect_filter import Fields, through
+from portal.api.prefect_lists import BY_NAME, PrefectLists, Referring
 from portal.api.resource import Row, Rows, read
 from portal.api.schedules import spec_from
 from portal.api.work_queues import given_of
+from runs.models import FlowRun, TaskRun
 from runs.quarantine import lift_quarantine
 from runs.removal import delete_deployment
 
@@ -51,14 +55,27 @@ class DeploymentFilter(django_filters.FilterSet):
     paused = django_filters.BooleanFilter()
 
 
-class Deployments(DeploymentRuns):
+class Deployments(PrefectLists, DeploymentRuns):
     """`/api/deployments`"""
 
     model = Deployment
     columns = COLUMNS
+    joined: ClassVar[Mapping[str, Fields]] = {
+        "deployments": DEPLOYMENT,
+        "flows": through("flow__", FLOW),
+        "work_pools": through("work_queue__work_pool__", WORK_POOL),
+        "work_pool_queues": through("work_queue__", WORK_QUEUE),
+    }
+    referring: ClassVar[Mapping[str, Referring]] = {
+        "flow_runs": Referring(FlowRun, "deployment", FLOW_RUN),
+        "task_runs": Referring(TaskRun, "flow_run__deployment", TASK_RUN),
+    }
+    sorts = BY_NAME
     filterset_class = DeploymentFilter
     roles: ClassVar[Mapping[str, Role]] = {
         **DeploymentRuns.roles,
+        "filter": Role.VIEWER,
+        "count": Role.VIEWER,
         "create": Role.EDITOR,
         "partial_update": Role.EDITOR,
         "destroy": Role.EDITOR,

@@ -21,6 +21,7 @@ from portal.api.events import Events
 from portal.api.flow_runs import FlowRuns
 from portal.api.flows import Flows
 from portal.api.logs import Logs
+from portal.api.prefect_limits import GlobalLimits
 from portal.api.results import Results
 from portal.api.retention_policies import RetentionPolicies
 from portal.api.run_stats import RunStatistics
@@ -65,6 +66,7 @@ router.register("run_stats", RunStatistics, basename="api-run-stats")
 router.register("results", Results, basename="api-result")
 router.register("task_runs", TaskRuns, basename="api-task-run")
 router.register("variables", Variables, basename="api-variable")
+router.register("v2/concurrency_limits", GlobalLimits, basename="api-global-limit")
 router.register("work_pools", WorkPools, basename="api-work-pool")
 router.register("work_queues", WorkQueues, basename="api-work-queue")
 
