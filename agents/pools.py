@@ -41,8 +41,10 @@ def default_queue(pool: WorkPool) -> WorkQueue:
 def delete_queue(queue: WorkQueue, *, force: bool = False) -> None:
     """Delete a queue. What needs it moves to the default queue of its pool, if `force`.
 
-    Raises InUseError: for the default queue, and without `force` if runs or deployments need the queue.
+    Raises InUseError: for the default queue, and without `force` if runs or deployments need the queue. A
+    queue of Prefect's needs no `force`: their clients have asked before.
     """
+    force = force or queue.work_pool.type == WorkPool.Type.PREFECT
     if queue.name == DEFAULT_QUEUE:
         raise InUseError("The default queue of a pool cannot be deleted: pause it, or delete the pool.")
     _refuse_if_needed([queue.id], f"Queue '{queue.name}'", force)
@@ -53,15 +55,22 @@ def delete_queue(queue: WorkQueue, *, force: bool = False) -> None:
 def delete_pool(pool: WorkPool, *, force: bool = False) -> None:
     """Delete a pool and its queues. What needs them moves to the workspace's default pool, if `force`.
 
-    Raises InUseError: for the default pool, and without `force` if runs or deployments need its queues.
+    Raises InUseError: for the default pool, and without `force` if runs or deployments need its queues. A
+    pool of Prefect's needs no `force`: their clients have asked before. What needs it is left without a
+    queue, because agents cannot run it.
     """
+    is_prefect = pool.type == WorkPool.Type.PREFECT
     if pool.name == DEFAULT_POOL:
         raise InUseError("The default pool of a workspace cannot be deleted: pause it.")
     queue_ids = list(pool.queues.values_list("id", flat=True))
-    _refuse_if_needed(queue_ids, f"Pool '{pool.name}'", force)
-    home, _ = WorkPool.objects.get_or_create(workspace=pool.workspace, name=DEFAULT_POOL)
-    _move(queue_ids, default_queue(home))
+    _refuse_if_needed(queue_ids, f"Pool '{pool.name}'", force or is_prefect)
+    _move(queue_ids, None if is_prefect else _home_of(pool))
     pool.delete()
+
+
+def _home_of(pool: WorkPool) -> WorkQueue:
+    home, _ = WorkPool.objects.get_or_create(workspace=pool.workspace, name=DEFAULT_POOL)
+    return default_queue(home)
 
 
 def _refuse_if_needed(queue_ids: Sequence[UUID], what: str, force: bool) -> None:
@@ -78,7 +87,7 @@ def _refuse_if_needed(queue_ids: Sequence[UUID], what: str, force: bool) -> None
         )
 
 
-def _move(queue_ids: Sequence[UUID], home: WorkQueue) -> None:
+def _move(queue_ids: Sequence[UUID], home: WorkQueue | None) -> None:
     """Move what still needs the queues; what is over forgets its queue, in batches."""
     with transaction.atomic():
         WorkQueue.objects.filter(id__in=queue_ids).update(paused=True, updated=Now())

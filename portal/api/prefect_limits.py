@@ -4,6 +4,7 @@ They are the limits of `/api/concurrency_limits`, and so are tag limits: those n
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from math import inf
 from typing import Any, ClassVar
 from uuid import UUID
@@ -209,10 +210,8 @@ class GlobalLimits(Listed):
     def _limit(self, id_or_name: str) -> ConcurrencyLimit:
         """The limit. Raises NotFound also for one that the actor may not see."""
         wanted = Q(name=id_or_name.replace("\0", ""))
-        try:
+        with suppress(ValueError):  # a name
             wanted |= Q(id=UUID(id_or_name))
-        except ValueError:
-            pass
         found: ConcurrencyLimit | None = self.get_queryset().filter(wanted).order_by("created").first()
         if found is None:
             raise NotFound(f"There is no concurrency limit '{id_or_name}', or you may not see it.")

@@ -29,7 +29,7 @@ from portal.api.fields import ObjectField, TextField
 from portal.api.filters import TextInFilter
 from portal.api.prefect_fields import WORK_POOL, WORK_QUEUE
 from portal.api.prefect_filter import Fields, condition, page_of
-from portal.api.prefect_lists import BY_NAME, PrefectLists
+from portal.api.prefect_lists import BY_NAME, PrefectLists, body_of
 from portal.api.resource import Resource, Row, Rows, read
 from portal.api.work_queues import (
     BY_PRIORITY,
@@ -202,9 +202,8 @@ class WorkPools(PrefectLists, Resource):
     @action(detail=True, methods=["post"], url_path="queues/filter")
     def filter_queues(self, request: Request, pk: str) -> Response:
         """Those that the filter means, by priority, at most 200."""
-        found = self._pool(pk).queues.filter(
-            condition(request.data.get("work_queues"), WORK_QUEUE, "work_queues")
-        )
+        wanted = condition(body_of(request).get("work_queues"), WORK_QUEUE, "work_queues")
+        found = self._pool(pk).queues.filter(wanted)
         rows = page_of(request.data, BY_PRIORITY).of(found).values(*QUEUE_COLUMNS)
         return Response(queues_as_json(list(rows)))
 
