@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.claimable import IN_ORDER, LIVE_AND_SHUT, ROOM, claimable
@@ -40,8 +41,10 @@ def default_queue(pool: WorkPool) -> WorkQueue:
 def delete_queue(queue: WorkQueue, *, force: bool = False) -> None:
     """Delete a queue. What needs it moves to the default queue of its pool, if `force`.
 
-    Raises InUseError: for the default queue, and without `force` if runs or deployments need the queue.
+    Raises InUseError: for the default queue, and without `force` if runs or deployments need the queue. A
+    queue of Prefect's needs no `force`: their clients have asked before.
     """
+    force = force or queue.work_pool.type == WorkPool.Type.PREFECT
     if queue.name == DEFAULT_QUEUE:
         raise InUseError("The default queue of a pool cannot be deleted: pause it, or delete the pool.")
     _refuse_if_needed([queue.id], f"Queue '{queue.name}'", force)
@@ -52,15 +55,22 @@ def delete_queue(queue: WorkQueue, *, force: bool = False) -> None:
 def delete_pool(pool: WorkPool, *, force: bool = False) -> None:
     """Delete a pool and its queues. What needs them moves to the workspace's default pool, if `force`.
 
-    Raises InUseError: for the default pool, and without `force` if runs or deployments need its queues.
+    Raises InUseError: for the default pool, and without `force` if runs or deployments need its queues. A
+    pool of Prefect's needs no `force`: their clients have asked before. What needs it is left without a
+    queue, because agents cannot run it.
     """
+    is_prefect = pool.type == WorkPool.Type.PREFECT
     if pool.name == DEFAULT_POOL:
         raise InUseError("The default pool of a workspace cannot be deleted: pause it.")
     queue_ids = list(pool.queues.values_list("id", flat=True))
-    _refuse_if_needed(queue_ids, f"Pool '{pool.name}'", force)
-    home, _ = WorkPool.objects.get_or_create(workspace=pool.workspace, name=DEFAULT_POOL)
-    _move(queue_ids, default_queue(home))
+    _refuse_if_needed(queue_ids, f"Pool '{pool.name}'", force or is_prefect)
+    _move(queue_ids, None if is_prefect else _home_of(pool))
     pool.delete()
+
+
+def _home_of(pool: WorkPool) -> WorkQueue:
+    home, _ = WorkPool.objects.get_or_create(workspace=pool.workspace, name=DEFAULT_POOL)
+    return default_queue(home)
 
 
 def _refuse_if_needed(queue_ids: Sequence[UUID], what: str, force: bool) -> None:
@@ -77,7 +87,7 @@ def _refuse_if_needed(queue_ids: Sequence[UUID], what: str, force: bool) -> None
         )
 
 
-def _move(queue_ids: Sequence[UUID], home: WorkQueue) -> None:
+def _move(queue_ids: Sequence[UUID], home: WorkQueue | None) -> None:
     """Move what still needs the queues; what is over forgets its queue, in batches."""
     with transaction.atomic():
         WorkQueue.objects.filter(id__in=queue_ids).update(paused=True, updated=Now())
@@ -118,7 +128,7 @@ ALWAYS = datetime.fromisoformat("2999-01-01T00:00:00+00:00")
 
 
 def poll(
-    pool: WorkPool, queues: Sequence[WorkQueue], before: datetime | None, limit: int = MOST_POLLED
+    pool: WorkPool, queues: Sequence[WorkQueue], before: datetime | None, limit: int | None = None
 ) -> list[tuple[UUID, UUID]]:
     """The runs of a Prefect pool that may start, as (run, queue): by queue priority, then in their order.
 
@@ -131,11 +141,40 @@ def poll(
         "pool": pool.id,
         "queues": queue_ids,
         "before": before or ALWAYS,
-        "limit": limit,
+        "limit": limit or MOST_POLLED,
     }
     with connection.cursor() as cursor:
         cursor.execute(POLL, values)
         return [(run_id, queue_id) for run_id, queue_id in cursor.fetchall()]
+
+
+def is_for_prefect(deployment: Deployment) -> bool:
+    """Whether Prefect's own processes execute the deployment: workers that poll its pool, or, without a
+    queue, one that serves it."""
+    queue = deployment.work_queue
+    return queue is None or queue.work_pool.type == WorkPool.Type.PREFECT
+
+
+FOR_PREFECT = Q(work_queue=None) | Q(work_queue__work_pool__type=WorkPool.Type.PREFECT)
+OPEN = Q(work_queue=None) | Q(work_queue__paused=False, work_queue__work_pool__paused=False)
+
+
+def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: int) -> list[UUID]:
+    """The runs of these deployments that the Prefect process which serves them may start, the earliest first.
+
+    `before` None: also those of the future. Takes nothing, as `poll`. Notes that they are polled.
+    """
+    served = Deployment.objects.filter(FOR_PREFECT, id__in=deployment_ids)
+    served.update(last_polled=Now())
+    waiting = FlowRun.objects.filter(
+        FOR_PREFECT,
+        OPEN,
+        deployment__in=served.filter(paused=False),
+        state_type=StateType.SCHEDULED,
+        lease_expires=None,
+        expected_start_time__lte=before or ALWAYS,
+    )
+    return list(waiting.order_by("expected_start_time", "id").values_list("id", flat=True)[:limit])
 
 
 def note_heartbeat(pool: WorkPool, name: str, interval_seconds: float) -> None:

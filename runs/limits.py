@@ -34,6 +34,7 @@ class Wanted:
     task_run_id: UUID | None = None
     holder: str = ""
     strict: bool = False  # a name without a limit is an error
+    stands_in_line: bool = True  # False: comes with another lease each time, and would stand behind itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,8 @@ def acquire(session: Session, wanted: Wanted) -> Answer:
             return Answer(missing)
         full = [limit for limit in limits if limit.is_full(wanted.occupy)]
         if full:
-            _stand_in_line(tx, full, wanted)
+            if wanted.stands_in_line:
+                _stand_in_line(tx, full, wanted)
             longest = max(full, key=lambda limit: _wait(limit, wanted.occupy))
             return Answer(missing, _wait(longest, wanted.occupy), longest.name, longest.line + 1)
         _take(tx, limits, wanted)

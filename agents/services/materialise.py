@@ -139,7 +139,7 @@ def bring_up_to_date(
     for schedule in schedules:
         try:
             plan = plan_of(schedule)
-            ahead = _ahead(plan, _minute(now), schedule.created)
+            ahead = _ahead(plan, _minute(now), schedule)
             wanted = {each.slot: each.at for each in ahead if each.at and each.at > now}
             missed = _missed(schedule, plan, since, now) if away else {}
         except ScheduleError as error:
@@ -178,17 +178,18 @@ def _missed(schedule: Schedule, plan: Plan, since: datetime, now: datetime) -> W
     return {each.slot: each.at for each in newest(plan, since, now, count) if each.at}
 
 
-def _ahead(plan: Plan, minute: datetime, created: datetime) -> list[Occurrence]:
+def _ahead(plan: Plan, minute: datetime, schedule: Schedule) -> list[Occurrence]:
     """The coming slots: the same ones during the whole minute."""
     ahead: list[Occurrence] = []
+    most = min(MOST, schedule.max_scheduled_runs or MOST)
     for each in islice(running_after(plan, minute), LOOKED_AT):
         # One of before the schedule was made, moved by its calendar, is not owed.
-        if each.at is None or each.at <= minute or each.slot <= min(minute, created):
+        if each.at is None or each.at <= minute or each.slot <= min(minute, schedule.created):
             continue
         if len(ahead) >= FEWEST and each.at > minute + AHEAD:
             break
         ahead.append(each)
-        if len(ahead) == MOST:
+        if len(ahead) == most:
             break
     return ahead
 

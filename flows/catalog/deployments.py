@@ -13,10 +13,13 @@ from flows.catalog.versions import note_version
 from flows.models import CollisionStrategy, Deployment, Flow, Workspace
 
 
-def get_or_create_flow(workspace: Workspace, name: str, tags: Iterable[str] = ()) -> tuple[Flow, bool]:
+def get_or_create_flow(
+    workspace: Workspace, name: str, tags: Iterable[str] = (), labels: Mapping[str, Any] | None = None
+) -> tuple[Flow, bool]:
     """The flow of this name, and whether it was made now. Raises ValidationError for a bad name."""
     Flow(workspace=workspace, name=name).clean_fields(exclude=["workspace"])
-    return Flow.objects.get_or_create(workspace=workspace, name=name, defaults={"tags": list(tags)})
+    values = {"tags": list(tags), "labels": dict(labels or {})}
+    return Flow.objects.get_or_create(workspace=workspace, name=name, defaults=values)
 
 
 @transaction.atomic
@@ -25,9 +28,11 @@ def deploy(
     *,
     flow_name: str,
     name: str,
-    entrypoint: str,
-    work_queue_id: UUID,
+    work_queue_id: UUID | None,
+    entrypoint: str = "",
     path: str = "",
+    pull_steps: Sequence[Mapping[str, Any]] = (),
+    labels: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     parameter_openapi_schema: Mapping[str, Any] | None = None,
     schedules: Sequence[ScheduleSpec] | None = None,
@@ -45,7 +50,8 @@ def deploy(
 ) -> tuple[Deployment, bool]:
     """Create the deployment `flow_name/name`, or change it to what is given here.
 
-    Returns it and whether it was made now. `schedules` None leaves the schedules, and `paused` or
+    Returns it and whether it was made now. `work_queue_id` None: a process that serves it fetches its runs.
+    `schedules` None leaves the schedules, and `paused` or
     `hand_back` None the switch, as they are; `crash_retries` None means as the flow says,
     `concurrency_limit` None any number of runs at once. What changes makes a version. Raises
     ValidationError, field by field.
@@ -54,6 +60,8 @@ def deploy(
         "workspace": workspace,
         "entrypoint": entrypoint,
         "path": path,
+        "pull_steps": list(pull_steps),
+        "labels": dict(labels or {}),
         "parameters": dict(parameters or {}),
         "parameter_openapi_schema": dict(parameter_openapi_schema or {}),
         "work_queue_id": work_queue_id,
@@ -79,11 +87,31 @@ def deploy(
     return deployment, made
 
 
+@transaction.atomic
+def change_deployment(
+    deployment_id: UUID, values: Mapping[str, Any], schedules: Sequence[ScheduleSpec] | None = None
+) -> Deployment:
+    """Change these columns of a deployment, and its schedules unless they are None. What changes makes a
+    version. Raises ValidationError, field by field."""
+    deployment: Deployment = Deployment.objects.select_for_update().get(id=deployment_id)
+    for name, value in values.items():
+        setattr(deployment, name, value)
+    _check(deployment)
+    check_schedules(deployment.workspace, schedules or ())
+    deployment.save()
+    if schedules is not None:
+        replace_schedules(deployment, schedules)
+    note_version(deployment)
+    return deployment
+
+
 def _check(deployment: Deployment) -> None:
     deployment.clean_fields(exclude=["flow", "workspace", "work_queue"])
     unfit: list[FieldError] = [
         *storage_errors("parameters", deployment.parameters),
         *storage_errors("job_variables", deployment.job_variables),
+        *storage_errors("pull_steps", deployment.pull_steps),
+        *storage_errors("labels", deployment.labels),
         *schema_errors(deployment.parameter_openapi_schema),
     ]
     if unfit:

@@ -1,7 +1,7 @@
 """Checks the parameters of a run against the JSON Schema of its flow. Runs no user code."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -43,7 +43,7 @@ def validate(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[F
         return [FieldError("parameters", f"cannot be checked against the flow's schema: {error}")]
 
 
-def storage_errors(field: str, value: Mapping[str, Any]) -> list[FieldError]:
+def storage_errors(field: str, value: Mapping[str, Any] | Sequence[Any]) -> list[FieldError]:
     """Why `value` cannot be stored as JSON: too large, NUL characters, or no JSON at all."""
     try:
         text = json_text(value).encode()

@@ -33,6 +33,7 @@ class ScheduleSpec:
     missed_runs: str = MissedRuns.LATEST.value
     missed_within_seconds: int | None = None
     missed_at_most: int = 100
+    max_scheduled_runs: int | None = None
     calendar: str = ""
     calendar_policy: str = CalendarPolicy.SKIP.value
 
@@ -70,6 +71,7 @@ class ScheduleSpec:
             "missed_runs": self.missed_runs,
             "missed_within_seconds": self.missed_within_seconds,
             "missed_at_most": self.missed_at_most,
+            "max_scheduled_runs": self.max_scheduled_runs,
             "calendar": calendar_named(workspace, self.calendar),
             "calendar_policy": self.calendar_policy,
         }
@@ -85,6 +87,7 @@ def spec_of(schedule: Schedule) -> ScheduleSpec:
         missed_runs=schedule.missed_runs,
         missed_within_seconds=schedule.missed_within_seconds,
         missed_at_most=schedule.missed_at_most,
+        max_scheduled_runs=schedule.max_scheduled_runs,
         calendar=schedule.calendar.name if schedule.calendar else "",
         calendar_policy=schedule.calendar_policy,
     )

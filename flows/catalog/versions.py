@@ -14,9 +14,9 @@ from flows.sdk.bundles import PREFIX
 
 # What makes a version: code and how it is run. Schedules and the paused switch are steered by people.
 KEPT = (
-    "entrypoint", "path", "parameters", "parameter_openapi_schema", "work_queue_id", "tags", "description",
-    "version", "crash_retries", "crash_retry_delay_seconds", "job_variables", "enforce_parameter_schema",
-    "concurrency_limit", "collision_strategy",
+    "entrypoint", "path", "pull_steps", "parameters", "parameter_openapi_schema", "work_queue_id", "tags",
+    "description", "version", "crash_retries", "crash_retry_delay_seconds", "job_variables",
+    "enforce_parameter_schema", "concurrency_limit", "collision_strategy",
 )  # fmt: skip
 
 

@@ -28,6 +28,10 @@ class Deployment(ScopedModel):
 
     `entrypoint` is `path/to/file.py:function` (relative to `path`) or `package.module:function`.
     `parameter_openapi_schema` is the JSON Schema that was read off the function's signature.
+
+    Prefect's deployments are executed by Prefect's own processes: by workers that poll the pool of their
+    queue, or without a queue by `flow.serve()`. Portal never loads their code; `pull_steps` and `labels` are
+    kept for those processes.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -35,11 +39,23 @@ class Deployment(ScopedModel):
     flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="deployments")
     name = models.CharField(max_length=200, validators=[NAME_RULE])
     description = models.TextField(blank=True, default="")
-    entrypoint = models.CharField(max_length=500)
+    entrypoint = models.CharField(max_length=500, blank=True)
     path = models.CharField(max_length=1000, blank=True, default="")
     parameters = models.JSONField(default=dict, blank=True)
     parameter_openapi_schema = models.JSONField(default=dict, blank=True)
-    work_queue = models.ForeignKey("agents.WorkQueue", on_delete=models.PROTECT, related_name="deployments")
+    work_queue = models.ForeignKey(
+        "agents.WorkQueue",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="deployments",
+        help_text="Empty: the process of a Prefect `flow.serve()` fetches its runs.",
+    )
+    pull_steps = models.JSONField(
+        default=list, db_default=[], blank=True, help_text="JSON. How Prefect's processes fetch the code."
+    )
+    labels = models.JSONField(default=dict, db_default={}, blank=True, help_text="JSON, for Prefect clients.")
+    last_polled = models.DateTimeField(null=True, blank=True, help_text="By the process that serves it.")
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     job_variables = models.JSONField(
         default=dict, db_default={}, blank=True, help_text="JSON. For who executes its runs."

@@ -15,6 +15,7 @@ class Flow(ScopedModel):
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="flows")
     name = models.CharField(max_length=200, validators=[NAME_RULE])
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    labels = models.JSONField(default=dict, db_default={}, blank=True, help_text="JSON, for Prefect clients.")
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
 

@@ -64,6 +64,9 @@ class Schedule(ScopedModel):
     missed_at_most = models.PositiveSmallIntegerField(
         default=100, db_default=100, help_text="Of all missed, the newest so many."
     )
+    max_scheduled_runs = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Runs made ahead at most. Empty: as many as the scheduler likes."
+    )
     calendar = models.ForeignKey(
         Calendar, on_delete=models.PROTECT, null=True, blank=True, related_name="schedules"
     )

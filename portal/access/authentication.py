@@ -9,6 +9,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from portal.access.models import ApiToken
+from portal.access.prefect_clients import check_client
 from portal.access.run_tokens import RunProcess
 from portal.access.tokens import find_token
 from runs.run_tokens import MARK, RunToken, read_run_token
@@ -36,6 +37,7 @@ class TokenAuthentication(BaseAuthentication):
         token = find_token(text)
         if token is None:
             raise AuthenticationFailed(NOT_VALID)
+        check_client(request, header.partition(b" ")[0])
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_POST
 
 from flows.catalog.versions import note_version
 from flows.models import Deployment, Membership, Schedule
-from flows.sdk.states import Cancelling
 from portal.access.actors import actor_of, has_role
 from portal.admin.agents import lamp
 from portal.admin.filters import ScopedRelatedFilter
@@ -28,12 +27,9 @@ from portal.admin.scoped import ScopedAdmin
 from portal.admin.strips import bars, recent_runs
 from portal.pages.backfill_form import backfill_deployment
 from portal.pages.run_form import run_deployment
-from runs.backfills.steer import cancel_backfill, open_backfills
 from runs.models import Backfill, FlowRun
-from runs.models.flow_run import StateType
 from runs.quarantine import is_in_quarantine, lift_quarantine
-from runs.session import DjangoSession
-from runs.transition import transition
+from runs.removal import delete_deployment
 
 RUNS_SHOWN = 12
 
@@ -117,13 +113,8 @@ class DeploymentAdmin(ScopedAdmin):
         note_version(obj)
 
     def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
-        """Its waiting runs are cancelled first: without it they could not find their code."""
-        for backfill_id in list(open_backfills(obj).values_list("id", flat=True)):
-            cancel_backfill(backfill_id, "Its deployment was deleted.")
-        waiting = FlowRun.objects.filter(deployment=obj, state_type=StateType.SCHEDULED)
-        for run_id in list(waiting.values_list("id", flat=True)):
-            transition(DjangoSession(), run_id, Cancelling(message="Its deployment was deleted."))
-        super().delete_model(request, obj)
+        """Its waiting runs go first: without it they could not find their code."""
+        delete_deployment(obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Counts what goes with it: Django would load every cell of every backfill to list them."""

@@ -12,9 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flows.models import Membership
+from flows.scoping import Actor
 from portal.access.actors import actor_of, home_workspace
 from portal.api.fields import UUID_PATTERN, TextField
-from portal.api.resource import Resource, Row, Rows, read
+from portal.api.resource import Row, Rows, read
+from portal.api.tag_limits import TagLimits
 from runs import limits
 from runs.models import ConcurrencyLimit, FlowRun, Slot, Waiter
 from runs.session import DjangoSession
@@ -22,6 +24,9 @@ from runs.session import DjangoSession
 Role = Membership.Role
 MOST_SLOTS = 1_000_000
 MOST_LEASE_SECONDS = 86_400
+
+
+LIMIT_COLUMNS = ("id", "created", "updated", "name", "limit", "active", "slot_decay_per_second")
 
 
 class LimitInput(serializers.Serializer[Any]):
@@ -54,13 +59,14 @@ class RenewInput(serializers.Serializer[Any]):
     lease_seconds = serializers.FloatField(min_value=1, max_value=MOST_LEASE_SECONDS)
 
 
-class ConcurrencyLimits(Resource):
+class ConcurrencyLimits(TagLimits):
     """`/api/concurrency_limits`"""
 
     model = ConcurrencyLimit
-    columns = ("id", "created", "updated", "name", "limit", "active", "slot_decay_per_second")
+    columns = LIMIT_COLUMNS
     ordering = "name"
     roles: ClassVar[Mapping[str, Role]] = {
+        **TagLimits.roles,
         "create": Role.EDITOR,
         "destroy": Role.EDITOR,
         "acquire": Role.OPERATOR,
@@ -69,12 +75,15 @@ class ConcurrencyLimits(Resource):
     }
 
     def shape(self, rows: Rows) -> Rows:
-        found = ConcurrencyLimit.objects.filter(id__in=[row["id"] for row in rows])
-        held = {limit.id: limit for limit in found.prefetch_related(_held_slots(), _line())}
-        return [{**row, **_holders(held[row["id"]])} for row in rows]
+        return with_holders(rows)
 
     def create(self, request: Request) -> Response:
-        """Make the limit of this name, or change it: 201 or 200. Who holds slots keeps them."""
+        """Make the limit of this name, or change it: 201 or 200. Who holds slots keeps them.
+
+        A body with a `tag` is of a Prefect client, and means the limit of that tag.
+        """
+        if isinstance(request.data, dict) and "tag" in request.data:
+            return self.create_for_tag(request)
         body = read(LimitInput, request)
         workspace = home_workspace(actor_of(request), Role.EDITOR)
         limit, made = ConcurrencyLimit.objects.update_or_create(
@@ -103,7 +112,7 @@ class ConcurrencyLimits(Resource):
             names=body["names"],
             occupy=body["occupy"],
             lease_seconds=body.get("lease_seconds"),
-            flow_run_id=_known_run(request, body),
+            flow_run_id=known_run(actor_of(request), body.get("flow_run_id")),
             task_run_id=body.get("task_run_id"),
             holder=body.get("holder", ""),
             strict=body.get("strict", False),
@@ -127,11 +136,17 @@ class ConcurrencyLimits(Resource):
         return Response({"released": limits.release(DjangoSession(), workspace.id, UUID(lease_id))})
 
 
-def _known_run(request: Request, body: Row) -> UUID | None:
+def known_run(actor: Actor, run_id: UUID | None) -> UUID | None:
     """The flow run that takes the slots; None for one that is not ours, such as one in a script's memory."""
-    run_id: UUID | None = body.get("flow_run_id")
-    mine = FlowRun.objects.for_actor(actor_of(request))
+    mine = FlowRun.objects.for_actor(actor)
     return run_id if run_id and mine.filter(id=run_id).exists() else None
+
+
+def with_holders(rows: Rows) -> Rows:
+    """Rows of limits, with who holds their slots and who waits for some."""
+    found = ConcurrencyLimit.objects.filter(id__in=[row["id"] for row in rows])
+    held = {limit.id: limit for limit in found.prefetch_related(_held_slots(), _line())}
+    return [{**row, **_holders(held[row["id"]])} for row in rows]
 
 
 def _as_json(answer: limits.Answer) -> Row:

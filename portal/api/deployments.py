@@ -1,56 +1,47 @@
-"""Deployments: define them, find them by name, run them."""
+"""Deployments: define them, find them by name, change and delete them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
-from uuid import UUID
 
 import django_filters
 from django.db.models import QuerySet
-from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents.models.work_pool import DEFAULT_POOL
-from agents.models.work_queue import DEFAULT_QUEUE
-from agents.registry import BadQueueNameError, resolve
-from flows.catalog.deployments import deploy
-from flows.catalog.parameters import FieldError, storage_errors, validate
+from agents.pools import is_for_prefect
+from flows.catalog.deployments import change_deployment, deploy
+from flows.catalog.parameters import FieldError
 from flows.catalog.versions import NoSuchVersionError, roll_back
-from flows.models import CollisionStrategy, Deployment, DeploymentVersion, Flow, Membership, Workspace
-from portal.access.actors import actor_of, created_by, has_role, home_workspace
-from portal.api.deployment_schedules import DeploymentSchedules, schedules_of
+from flows.models import Deployment, DeploymentVersion, Flow, Membership, Workspace
+from portal.access.actors import actor_of, has_role, home_workspace
+from portal.api.deployment_inputs import (
+    COLUMNS,
+    DeploymentChange,
+    DeploymentInput,
+    RollbackInput,
+    as_json,
+    columns_of,
+)
+from portal.api.deployment_queues import agents_queue, moved_queue, prefect_queue
+from portal.api.deployment_runs import DeploymentRuns
+from portal.api.deployment_schedules import schedules_of
+from portal.api.deployment_status import active_slots, is_ready
 from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import ObjectField, TagsField, TextField
 from portal.api.filters import TagsFilter, TextInFilter, UUIDInFilter
-from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
-from portal.api.flow_runs import flow_run_as_json
+from portal.api.prefect_fields import DEPLOYMENT, FLOW, FLOW_RUN, TASK_RUN, WORK_POOL, WORK_QUEUE
+from portal.api.prefect_filter import Fields, through
+from portal.api.prefect_lists import BY_NAME, PrefectLists, Referring
 from portal.api.resource import Row, Rows, read
-from portal.api.schedules import ScheduleInput, spec_from
-from runs.create import NewRun, insert_runs
+from portal.api.schedules import spec_from
+from portal.api.work_queues import given_of
 from runs.models import FlowRun, TaskRun
-from runs.models.flow_run import HIGHEST, LOWEST
 from runs.quarantine import lift_quarantine
-from runs.session import DjangoSession
-
-COLUMNS = (
-    "id", "created", "updated", "name", "description", "flow_id", "flow__name", "workspace_id",
-    "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "version", "version_number",
-    "paused", "quarantined", "hand_back", "crash_retries", "crash_retry_delay_seconds", "job_variables",
-    "enforce_parameter_schema", "concurrency_limit", "collision_strategy",
-    "work_queue_id", "work_queue__name", "work_queue__work_pool_id", "work_queue__work_pool__name",
-)  # fmt: skip
-RENAMED = {
-    "flow__name": "flow_name",
-    "work_queue__name": "work_queue_name",
-    "work_queue__work_pool_id": "work_pool_id",
-    "work_queue__work_pool__name": "work_pool_name",
-}
+from runs.removal import delete_deployment
 
 MOST_VERSIONS = 200
-MOST_RUNS = 1_000_000
+Role = Membership.Role
 
 
 class DeploymentFilter(django_filters.FilterSet):
@@ -64,131 +55,108 @@ class DeploymentFilter(django_filters.FilterSet):
     paused = django_filters.BooleanFilter()
 
 
-class CollisionInput(serializers.Serializer[Any]):
-    """What becomes of a run that finds no free slot, as Prefect's clients say it."""
-
-    collision_strategy = serializers.ChoiceField(
-        choices=CollisionStrategy.choices, required=False, allow_null=True
-    )
-
-
-class DeploymentInput(serializers.Serializer[Any]):
-    """The body of a create. The flow is named by `flow_id`, or by `flow_name` (made if missing)."""
-
-    name = serializers.CharField(max_length=200)
-    flow_id = serializers.UUIDField(required=False, allow_null=True)
-    flow_name = TextField(max_length=200)
-    entrypoint = serializers.CharField(max_length=500)
-    path = TextField(max_length=1000)
-    parameters = ObjectField(required=False, allow_null=True)
-    parameter_openapi_schema = ObjectField(required=False, allow_null=True)
-    schedules = serializers.ListField(child=ScheduleInput(), required=False, allow_null=True, max_length=100)
-    work_pool_name = TextField(max_length=100)
-    work_queue_name = TextField(max_length=100)
-    tags = TagsField()
-    description = TextField(max_length=100_000)
-    version = TextField(max_length=100)
-    paused = serializers.BooleanField(required=False, allow_null=True)
-    hand_back = serializers.BooleanField(required=False, allow_null=True)
-    crash_retries = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=1000)
-    crash_retry_delay_seconds = serializers.FloatField(required=False, allow_null=True, min_value=0)
-    job_variables = ObjectField(required=False, allow_null=True)
-    enforce_parameter_schema = serializers.BooleanField(required=False, allow_null=True)
-    concurrency_limit = serializers.IntegerField(
-        required=False, allow_null=True, min_value=0, max_value=MOST_RUNS
-    )
-    collision_strategy = serializers.ChoiceField(
-        choices=CollisionStrategy.choices, required=False, allow_null=True
-    )
-    concurrency_options = CollisionInput(required=False, allow_null=True)
-
-
-class FirstDetails(serializers.Serializer[Any]):
-    """The details of a new run's state that matter here."""
-
-    scheduled_time = serializers.DateTimeField(required=False, allow_null=True)
-
-
-class FirstState(serializers.Serializer[Any]):
-    """The state that a new run shall have: SCHEDULED at a time."""
-
-    type = serializers.ChoiceField(choices=["SCHEDULED"], required=False, allow_null=True)
-    state_details = FirstDetails(required=False, allow_null=True)
-
-
-class RunInput(serializers.Serializer[Any]):
-    """The body of create_flow_run."""
-
-    name = TextField(max_length=200)
-    parameters = ObjectField(required=False, allow_null=True)
-    tags = TagsField()
-    idempotency_key = TextField(max_length=500)
-    state = FirstState(required=False, allow_null=True)
-    work_queue_name = TextField(max_length=100)
-    job_variables = ObjectField(required=False, allow_null=True)
-    priority = serializers.IntegerField(required=False, allow_null=True, min_value=LOWEST, max_value=HIGHEST)
-    parent_task_run_id = serializers.UUIDField(required=False, allow_null=True)
-
-
-class RollbackInput(serializers.Serializer[Any]):
-    """The body of rollback."""
-
-    number = serializers.IntegerField(min_value=1, max_value=1_000_000_000)
-
-
-class Deployments(DeploymentSchedules):
+class Deployments(PrefectLists, DeploymentRuns):
     """`/api/deployments`"""
 
     model = Deployment
     columns = COLUMNS
+    joined: ClassVar[Mapping[str, Fields]] = {
+        "deployments": DEPLOYMENT,
+        "flows": through("flow__", FLOW),
+        "work_pools": through("work_queue__work_pool__", WORK_POOL),
+        "work_pool_queues": through("work_queue__", WORK_QUEUE),
+    }
+    referring: ClassVar[Mapping[str, Referring]] = {
+        "flow_runs": Referring(FlowRun, "deployment", FLOW_RUN),
+        "task_runs": Referring(TaskRun, "flow_run__deployment", TASK_RUN),
+    }
+    sorts = BY_NAME
     filterset_class = DeploymentFilter
-    roles: ClassVar[Mapping[str, Membership.Role]] = {
-        **DeploymentSchedules.roles,
-        "create": Membership.Role.EDITOR,
-        "create_flow_run": Membership.Role.OPERATOR,
-        "rollback": Membership.Role.EDITOR,
-        "lift_quarantine": Membership.Role.OPERATOR,
+    roles: ClassVar[Mapping[str, Role]] = {
+        **DeploymentRuns.roles,
+        "filter": Role.VIEWER,
+        "count": Role.VIEWER,
+        "create": Role.EDITOR,
+        "partial_update": Role.EDITOR,
+        "destroy": Role.EDITOR,
+        "pause_deployment": Role.EDITOR,
+        "resume_deployment": Role.EDITOR,
+        "rollback": Role.EDITOR,
+        "lift_quarantine": Role.OPERATOR,
     }
 
     def shape(self, rows: Rows) -> Rows:
         schedules = schedules_of([row["id"] for row in rows])
-        return [
-            {RENAMED.get(name, name): value for name, value in row.items()}
-            | {
-                "schedules": schedules[row["id"]],
-                "concurrency_options": {"collision_strategy": row["collision_strategy"]},
-            }
-            for row in rows
-        ]
+        ready, slots = is_ready(rows), active_slots(rows)
+        return [as_json(row, schedules[row["id"]], row["id"] in ready, slots[row["id"]]) for row in rows]
 
     def create(self, request: Request) -> Response:
-        """Create the deployment, or change the one with this flow and name: 201 or 200."""
+        """Create the deployment, or change the one with this flow and name: 201 or 200.
+
+        A body with `flow_id` comes from a Prefect client: Prefect's own processes run the deployment.
+        """
         body = read(DeploymentInput, request)
-        body = {**(body.pop("concurrency_options", None) or {}), **body}
-        workspace, flow_name = self._flow_of(request, body)
+        workspace, flow = self._flow_of(request, body)
+        values = columns_of(body)
+        if flow is None:
+            values["work_queue_id"] = agents_queue(workspace, body)
+        else:
+            _refuse_if_run_by_agents(flow, body["name"])
+            values["work_queue_id"] = prefect_queue(workspace, body)
+            values["labels"] = {"prefect.flow.id": str(flow.id), **flow.labels, **values.get("labels", {})}
         deployment, made = deploy(
             workspace,
-            flow_name=flow_name,
-            work_queue_id=_queue_of(workspace, body),
+            flow_name=flow.name if flow else body["flow_name"],
+            name=body["name"],
             schedules=[spec_from(each) for each in body["schedules"]] if "schedules" in body else None,
-            **{name: body[name] for name in _PASSED_ON if name in body},
+            **values,
         )
         return Response(self.as_json(deployment.id), status=201 if made else 200)
 
-    def _flow_of(self, request: Request, body: Row) -> tuple[Workspace, str]:
+    def _flow_of(self, request: Request, body: Row) -> tuple[Workspace, Flow | None]:
+        """Where to deploy; with the flow if the body names it by its id."""
         actor = actor_of(request)
         if "flow_id" not in body:
             if not body.get("flow_name"):
                 raise InvalidInput([FieldError("flow_id", "name the flow by flow_id or flow_name")])
-            return home_workspace(actor, Membership.Role.EDITOR), body["flow_name"]
+            return home_workspace(actor, Role.EDITOR), None
         flow: Flow | None = (
             Flow.objects.for_actor(actor).select_related("workspace").filter(id=body["flow_id"]).first()
         )
         if flow is None:
             raise NotFound(f"There is no flow {body['flow_id']}, or you may not see it.")
-        if not has_role(actor, Membership.Role.EDITOR, flow.workspace_id):
+        if not has_role(actor, Role.EDITOR, flow.workspace_id):
             raise PermissionDenied("You need the role 'editor' in the flow's workspace to deploy.")
-        return flow.workspace, flow.name
+        return flow.workspace, flow
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change what the body names: 204. New `schedules` take the place of all there are."""
+        deployment: Deployment = self.get_object()
+        body = given_of(DeploymentChange, request)
+        values = columns_of(body)
+        if body.get("work_pool_name") or body.get("work_queue_name"):
+            values["work_queue_id"] = moved_queue(deployment, body)
+        schedules = body.get("schedules")
+        specs = None if schedules is None else [spec_from(each) for each in schedules]
+        change_deployment(deployment.id, values, specs)
+        return Response(status=204)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Delete it, with the runs that its schedules planned: 204. What else waits for it is cancelled."""
+        delete_deployment(self.get_object())
+        return Response(status=204)
+
+    @action(detail=True, methods=["post"])
+    def pause_deployment(self, request: Request, pk: str) -> Response:
+        """Let its runs wait, and its schedules make none."""
+        change_deployment(self.get_object().id, {"paused": True})
+        return Response(status=200)
+
+    @action(detail=True, methods=["post"])
+    def resume_deployment(self, request: Request, pk: str) -> Response:
+        """The other way."""
+        change_deployment(self.get_object().id, {"paused": False})
+        return Response(status=200)
 
     @action(detail=False, url_path="name/(?P<flow_name>[^/]+)/(?P<name>[^/]+)")
     def by_name(self, request: Request, flow_name: str, name: str) -> Response:
@@ -224,48 +192,15 @@ class Deployments(DeploymentSchedules):
             raise Conflict(detail="The deployment is not in quarantine.")
         return Response(self.as_json(found.id))
 
-    @action(detail=True, methods=["post"])
-    def create_flow_run(self, request: Request, pk: str) -> Response:
-        """Make a run: 201; 200 with the earlier run if the idempotency key was seen before.
 
-        The keys of a run's own process are apart from those of others.
-        409 if the parameters do not fit the flow's schema, as Prefect answers.
-        """
-        deployment: Deployment = self.get_object()
-        body = read(RunInput, request)
-        parameters = body.get("parameters", {})
-        schema = deployment.parameter_openapi_schema if deployment.enforce_parameter_schema else {}
-        if unfit := storage_errors("job_variables", body.get("job_variables", {})):
-            raise InvalidInput(unfit)
-        errors = validate(schema, {**deployment.parameters, **parameters})
-        if errors:
-            raise Conflict(errors, detail=f"The parameters do not fit the flow '{deployment.flow.name}'.")
-        new = NewRun.of(
-            deployment,
-            parameters=parameters,
-            name=body.get("name") or None,
-            scheduled_time=(body.get("state", {}).get("state_details") or {}).get("scheduled_time"),
-            tags=body.get("tags", ()),
-            idempotency_key=_key_of(request, body),
-            created_by=created_by(request),
-            job_variables=body.get("job_variables", {}),
-            priority=body.get("priority", 0),
-            parent_task_run_id=_parent_of(request, body),
+def _refuse_if_run_by_agents(flow: Flow, name: str) -> None:
+    """A Prefect client must not take over what agents run: they would load its code for waiting runs."""
+    present: Deployment | None = Deployment.objects.filter(flow=flow, name=name).first()
+    if present is not None and not is_for_prefect(present):
+        raise Conflict(
+            detail=f"The deployment '{flow.name}/{name}' is Portal's own, and run by agents. "
+            "Give yours another name, or delete that one first."
         )
-        if body.get("work_queue_name"):
-            pool = deployment.work_queue.work_pool.name
-            there = {"work_pool_name": pool, "work_queue_name": body["work_queue_name"]}
-            new = replace(new, work_queue_id=_queue_of(deployment.workspace, there))
-        if insert_runs(DjangoSession(), [new]):
-            return Response(_flow_run(id=new.id), status=201)
-        return Response(_flow_run(deployment=deployment, idempotency_key=new.idempotency_key))
-
-
-_PASSED_ON = (
-    "name", "entrypoint", "path", "parameters", "parameter_openapi_schema", "tags", "description",
-    "version", "paused", "hand_back", "crash_retries", "crash_retry_delay_seconds", "job_variables",
-    "enforce_parameter_schema", "concurrency_limit", "collision_strategy",
-)  # fmt: skip
 
 
 def named(deployments: QuerySet[Any], flow_name: str, name: str) -> Deployment | None:
@@ -277,32 +212,3 @@ def named(deployments: QuerySet[Any], flow_name: str, name: str) -> Deployment |
         if found is not None:
             return found
     return None
-
-
-def _queue_of(workspace: Workspace, body: Row) -> UUID:
-    """The queue that the body names, made if missing, always within `workspace`."""
-    pool = body.get("work_pool_name") or DEFAULT_POOL
-    queue = body.get("work_queue_name") or DEFAULT_QUEUE
-    try:
-        return resolve(f"{workspace.name}/{pool}/{queue}").id
-    except BadQueueNameError as error:
-        raise InvalidInput([FieldError("work_queue_name", str(error))]) from error
-
-
-def _key_of(request: Request, body: Row) -> str | None:
-    """The idempotency key. Those of a run's own process are its own: it gets no run that others made."""
-    key: str | None = body.get("idempotency_key") or None
-    run_id = actor_of(request).run_id
-    return f"{run_id}:{key}" if key and run_id else key
-
-
-def _parent_of(request: Request, body: Row) -> UUID | None:
-    """The task run that stands for the new run in another flow. Raises InvalidInput for a foreign one."""
-    parent: UUID | None = body.get("parent_task_run_id")
-    if parent and not TaskRun.objects.for_actor(actor_of(request)).filter(id=parent).exists():
-        raise InvalidInput([FieldError("parent_task_run_id", "there is no such task run")])
-    return parent
-
-
-def _flow_run(**lookup: Any) -> Row:
-    return flow_run_as_json(FlowRun.objects.values(*FLOW_RUN_COLUMNS).get(**lookup))

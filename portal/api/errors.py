@@ -38,6 +38,24 @@ class Conflict(InvalidInput):
     default_detail = "This is not possible now."
 
 
+class Gone(InvalidInput):
+    """It was there, and is not any more: asking again does not help."""
+
+    status_code = 410
+    default_detail = "This is gone."
+
+
+class Locked(exceptions.APIException):
+    """Somebody else has it now; the same request may work in `retry_after` seconds."""
+
+    status_code = 423
+    default_detail = "Locked"
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
 class TooLarge(exceptions.APIException):
     """More bytes than Portal takes in one request."""
 
@@ -108,6 +126,8 @@ def _headers(error: exceptions.APIException) -> dict[str, str]:
         headers["WWW-Authenticate"] = str(challenge)
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(RETRY_AFTER)
+    if isinstance(error, Locked):
+        headers["Retry-After"] = f"{error.retry_after:.3f}"  # Prefect's clients fail without it
     return headers
 
 

@@ -38,6 +38,21 @@ class ObjectField(serializers.JSONField):
         return data
 
 
+class LabelsField(serializers.DictField):
+    """Labels as Prefect's clients send and read them: texts, numbers and booleans by name."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, allow_null=True)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("must be a JSON object.")
+        for name, value in data.items():
+            if not isinstance(value, str | int | float):
+                raise serializers.ValidationError({name: "must be a text, a number or a boolean."})
+        return data
+
+
 class TextField(serializers.CharField):
     """A text that may be left out, null or empty."""
 

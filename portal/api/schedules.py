@@ -40,6 +40,9 @@ class ScheduleChange(serializers.Serializer[Any]):
         required=False, allow_null=True, min_value=1, max_value=MOST_SECONDS
     )
     missed_at_most = serializers.IntegerField(required=False, min_value=1, max_value=10_000)
+    max_scheduled_runs = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=10_000
+    )
     calendar = TextField(max_length=100)
     calendar_policy = serializers.ChoiceField(choices=CalendarPolicy.choices, required=False)
 
@@ -61,7 +64,10 @@ def values_from(body: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-_AS_THEY_ARE = ("active", "missed_runs", "missed_within_seconds", "missed_at_most", "calendar_policy")
+_AS_THEY_ARE = (
+    "active", "missed_runs", "missed_within_seconds", "missed_at_most", "max_scheduled_runs",
+    "calendar_policy",
+)  # fmt: skip
 
 
 def spec_from(body: Mapping[str, Any]) -> ScheduleSpec:
@@ -95,6 +101,7 @@ def schedule_as_json(schedule: Schedule) -> dict[str, Any]:
         "missed_runs": schedule.missed_runs,
         "missed_within_seconds": schedule.missed_within_seconds,
         "missed_at_most": schedule.missed_at_most,
+        "max_scheduled_runs": schedule.max_scheduled_runs,
         "calendar": schedule.calendar.name if schedule.calendar else None,
         "calendar_policy": schedule.calendar_policy,
     }

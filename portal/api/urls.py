@@ -22,9 +22,11 @@ from portal.api.flow_run_states import FlowRunStates
 from portal.api.flow_runs import FlowRuns
 from portal.api.flows import Flows
 from portal.api.logs import Logs
+from portal.api.prefect_limits import GlobalLimits
 from portal.api.results import Results
 from portal.api.retention_policies import RetentionPolicies
 from portal.api.run_stats import RunStatistics
+from portal.api.server_info import Admin, Automations, Collections, CsrfToken, Hello
 from portal.api.task_runs import TaskRuns
 from portal.api.variables import Variables
 from portal.api.work_pools import WorkPools
@@ -43,24 +45,30 @@ class NoSuchPath(APIView):
 
 router = SimpleRouter()
 router.trailing_slash = "/?"
+router.register("admin", Admin, basename="api-admin")
 router.register("artifacts", Artifacts, basename="api-artifact")
+router.register("automations", Automations, basename="api-automation")
 router.register("background_tasks", BackgroundTasks, basename="api-background-task")
 router.register("backfills", Backfills, basename="api-backfill")
 router.register("blocks", Blocks, basename="api-block")
 router.register("bundles", Bundles, basename="api-bundle")
 router.register("calendars", Calendars, basename="api-calendar")
+router.register("collections", Collections, basename="api-collection")
 router.register("concurrency_limits", ConcurrencyLimits, basename="api-concurrency-limit")
+router.register("csrf-token", CsrfToken, basename="api-csrf-token")
 router.register("deployments", Deployments, basename="api-deployment")
 router.register("events", Events, basename="api-event")
 router.register("flow_run_states", FlowRunStates, basename="api-flow-run-state")
 router.register("flow_runs", FlowRuns, basename="api-flow-run")
 router.register("flows", Flows, basename="api-flow")
+router.register("hello", Hello, basename="api-hello")
 router.register("logs", Logs, basename="api-log")
 router.register("retention_policies", RetentionPolicies, basename="api-retention-policy")
 router.register("run_stats", RunStatistics, basename="api-run-stats")
 router.register("results", Results, basename="api-result")
 router.register("task_runs", TaskRuns, basename="api-task-run")
 router.register("variables", Variables, basename="api-variable")
+router.register("v2/concurrency_limits", GlobalLimits, basename="api-global-limit")
 router.register("work_pools", WorkPools, basename="api-work-pool")
 router.register("work_queues", WorkQueues, basename="api-work-queue")
 

@@ -18,6 +18,8 @@ from portal.access.actors import actor_of, home_workspace
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import TagsField
 from portal.api.filters import TagsFilter, TextInFilter
+from portal.api.prefect_filter import Fields, ids, tags, texts
+from portal.api.prefect_lists import BY_NAME, PrefectLists
 from portal.api.resource import Resource
 
 Role = Membership.Role
@@ -45,13 +47,19 @@ class NewVariable(VariableChange):
     value = serializers.JSONField(allow_null=True)
 
 
-class Variables(Resource):
+class Variables(PrefectLists, Resource):
     """`/api/variables`"""
 
     model = Variable
     columns = ("id", "created", "updated", "name", "value", "tags")
     filterset_class = VariableFilter
+    joined: ClassVar[Mapping[str, Fields]] = {
+        "variables": {"id": ids("id"), "name": texts("name"), "tags": tags("tags")}
+    }
+    sorts = BY_NAME
     roles: ClassVar[Mapping[str, Membership.Role]] = {
+        "filter": Role.VIEWER,
+        "count": Role.VIEWER,
         "create": Role.EDITOR,
         "partial_update": Role.EDITOR,
         "destroy": Role.EDITOR,

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from agents.models import Worker, WorkPool, WorkQueue
 from agents.models.work_pool import LEAST_MEMORY_MB, check_environment
 from agents.models.work_queue import DEFAULT_QUEUE
-from agents.pools import MOST_POLLED, InUseError, delete_pool, make_pool, note_heartbeat, poll
+from agents.pools import InUseError, delete_pool, make_pool, note_heartbeat, poll
 from agents.services.database import database_time
 from flows.models import Membership
 from flows.models.workspace import NAME_RULE
@@ -27,23 +27,26 @@ from portal.access.actors import actor_of, home_workspace
 from portal.api.errors import Conflict
 from portal.api.fields import ObjectField, TextField
 from portal.api.filters import TextInFilter
-from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
-from portal.api.flow_runs import flow_run_as_json
+from portal.api.prefect_fields import WORK_POOL, WORK_QUEUE
+from portal.api.prefect_filter import Fields, condition, page_of
+from portal.api.prefect_lists import BY_NAME, PrefectLists, body_of
 from portal.api.resource import Resource, Row, Rows, read
 from portal.api.work_queues import (
+    BY_PRIORITY,
     MOST_LISTED,
     MOST_RUNS,
     QUEUE_COLUMNS,
     NewQueueInput,
+    PollInput,
     QueueInput,
     given_of,
+    handed_out,
     is_forced,
     queues_as_json,
     remove_queue,
     save_queue,
     served_queues,
 )
-from runs.models import FlowRun
 
 Role = Membership.Role
 Kind = WorkPool.Type
@@ -81,16 +84,6 @@ class NewPoolInput(PoolInput):
     kind = serializers.ChoiceField(choices=Kind.choices, required=False, allow_null=True)
 
 
-class PollInput(serializers.Serializer[Any]):
-    """The body of get_scheduled_flow_runs."""
-
-    work_queue_names = serializers.ListField(
-        child=serializers.CharField(max_length=100), required=False, allow_null=True, max_length=1000
-    )
-    scheduled_before = serializers.DateTimeField(required=False, allow_null=True)
-    limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MOST_POLLED)
-
-
 class HeartbeatInput(serializers.Serializer[Any]):
     """The body of a worker's heartbeat."""
 
@@ -107,7 +100,7 @@ class WorkPoolFilter(django_filters.FilterSet):
     kind = TextInFilter(field_name="type")
 
 
-class WorkPools(Resource):
+class WorkPools(PrefectLists, Resource):
     """`/api/work_pools`"""
 
     model = WorkPool
@@ -117,12 +110,15 @@ class WorkPools(Resource):
     )  # fmt: skip
     ordering = "name"
     filterset_class = WorkPoolFilter
+    joined: ClassVar[Mapping[str, Fields]] = {"work_pools": WORK_POOL}
+    sorts = BY_NAME
     lookup_value_regex = "[^/]+"
     roles: ClassVar[Mapping[str, Role]] = {
         "create": Role.EDITOR,
         "partial_update": Role.EDITOR,
         "destroy": Role.EDITOR,
         "filter": Role.VIEWER,
+        "count": Role.VIEWER,
         "make_queue": Role.EDITOR,
         "filter_queues": Role.VIEWER,
         "change_queue": Role.EDITOR,
@@ -192,12 +188,6 @@ class WorkPools(Resource):
             raise Conflict(detail=str(error)) from error
         return Response(status=204)
 
-    @action(detail=False, methods=["post"])
-    def filter(self, request: Request) -> Response:
-        """All pools by name, at most 200."""
-        rows = self.get_queryset().order_by("name").values(*self.columns)[:MOST_LISTED]
-        return Response(self.shape(list(rows)))
-
     @action(detail=True, methods=["post"], url_path="queues")
     def make_queue(self, request: Request, pk: str) -> Response:
         """Make a queue of the pool: 201; 409 if there is one of this name."""
@@ -211,8 +201,11 @@ class WorkPools(Resource):
 
     @action(detail=True, methods=["post"], url_path="queues/filter")
     def filter_queues(self, request: Request, pk: str) -> Response:
-        """The queues of the pool, by priority."""
-        return Response(_queues_of(self._pool(pk)))
+        """Those that the filter means, by priority, at most 200."""
+        wanted = condition(body_of(request).get("work_queues"), WORK_QUEUE, "work_queues")
+        found = self._pool(pk).queues.filter(wanted)
+        rows = page_of(request.data, BY_PRIORITY).of(found).values(*QUEUE_COLUMNS)
+        return Response(queues_as_json(list(rows)))
 
     @action(detail=True, url_path="queues/(?P<name>[^/]+)")
     def queue(self, request: Request, pk: str, name: str) -> Response:
@@ -240,16 +233,8 @@ class WorkPools(Resource):
         pool, body = self._pool(pk), read(PollInput, request)
         names = body.get("work_queue_names") or []
         queues = [self._queue(pk, name) for name in names] if names else list(pool.queues.all())
-        found = poll(pool, queues, body.get("scheduled_before"), body.get("limit", MOST_POLLED))
-        rows = FlowRun.objects.filter(id__in=[run_id for run_id, _ in found]).values(*FLOW_RUN_COLUMNS)
-        runs = {row["id"]: flow_run_as_json(row) for row in rows}
-        return Response(
-            [
-                {"work_pool_id": pool.id, "work_queue_id": queue_id, "flow_run": runs[run_id]}
-                for run_id, queue_id in found
-                if run_id in runs
-            ]
-        )
+        found = poll(pool, queues, body.get("scheduled_before"), body.get("limit"))
+        return Response(handed_out(pool, found))
 
     @action(detail=True, methods=["post"], url_path="workers/heartbeat")
     def heartbeat(self, request: Request, pk: str) -> Response:

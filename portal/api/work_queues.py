@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 
 import django_filters
 from django.db import IntegrityError, transaction
@@ -12,8 +13,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents.models import Agent, WorkQueue
-from agents.pools import InUseError, delete_queue
+from agents.models import Agent, WorkPool, WorkQueue
+from agents.pools import MOST_POLLED, InUseError, delete_queue, poll
 from agents.registry import OFFLINE_AFTER
 from agents.services.database import database_time
 from flows.models import Membership
@@ -21,12 +22,22 @@ from flows.models.workspace import NAME_RULE
 from portal.api.errors import Conflict
 from portal.api.fields import TextField
 from portal.api.filters import TextInFilter
-from portal.api.resource import Resource, Row, Rows
+from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
+from portal.api.flow_runs import flow_run_as_json
+from portal.api.prefect_fields import WORK_QUEUE
+from portal.api.prefect_filter import Fields
+from portal.api.prefect_lists import PrefectLists
+from portal.api.resource import Resource, Row, Rows, read
+from runs.models import FlowRun
+from runs.models.flow_run import StateType
 
 Role = Membership.Role
 MOST_RUNS = 1_000_000
 POLLED_LATELY = timedelta(seconds=60)
 MOST_LISTED = 200
+
+
+BY_PRIORITY: Mapping[str, tuple[Any, ...]] = {"PRIORITY_ASC": ("work_pool__name", "priority", "name", "id")}
 
 
 class WorkQueueFilter(django_filters.FilterSet):
@@ -60,16 +71,30 @@ QUEUE_COLUMNS = (
 )  # fmt: skip
 
 
-class WorkQueues(Resource):
+class PollInput(serializers.Serializer[Any]):
+    """The body of get_scheduled_flow_runs."""
+
+    work_queue_names = serializers.ListField(
+        child=serializers.CharField(max_length=100), required=False, allow_null=True, max_length=1000
+    )
+    scheduled_before = serializers.DateTimeField(required=False, allow_null=True)
+    limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MOST_POLLED)
+
+
+class WorkQueues(PrefectLists, Resource):
     """`/api/work_queues`"""
 
     model = WorkQueue
     columns = QUEUE_COLUMNS
     filterset_class = WorkQueueFilter
+    joined: ClassVar[Mapping[str, Fields]] = {"work_queues": WORK_QUEUE}
+    sorts = BY_PRIORITY
     roles: ClassVar[Mapping[str, Role]] = {
         "partial_update": Role.EDITOR,
         "destroy": Role.EDITOR,
         "filter": Role.VIEWER,
+        "count": Role.VIEWER,
+        "get_runs": Role.OPERATOR,
     }
 
     def shape(self, rows: Rows) -> Rows:
@@ -85,11 +110,42 @@ class WorkQueues(Resource):
         remove_queue(self.get_object(), request)
         return Response(status=204)
 
-    @action(detail=False, methods=["post"])
-    def filter(self, request: Request) -> Response:
-        """All queues, by pool and priority, at most 200."""
-        found = self.get_queryset().order_by("work_pool__name", "priority", "name")
-        return Response(queues_as_json(list(found.values(*QUEUE_COLUMNS)[:MOST_LISTED])))
+    @action(detail=True)
+    def status(self, request: Request, pk: str) -> Response:
+        """Whether it is well: polled within a minute, or served by agents, and no run of it is late."""
+        shown = self.as_json(pk)
+        waiting = FlowRun.objects.filter(work_queue=shown["id"], state_type=StateType.SCHEDULED)
+        late = waiting.filter(state_name="Late").count()
+        return Response(
+            {
+                "healthy": shown["status"] == "READY" and not late,
+                "late_runs_count": late,
+                "last_polled": shown["last_polled"],
+                "health_check_policy": {
+                    "maximum_late_runs": 0,
+                    "maximum_seconds_since_last_polled": POLLED_LATELY.total_seconds(),
+                },
+            }
+        )
+
+    @action(detail=True, methods=["post"])
+    def get_runs(self, request: Request, pk: str) -> Response:
+        """What a Prefect worker may start of this queue. Empty for one that agents serve."""
+        queue: WorkQueue = self.get_object()
+        body = read(PollInput, request)
+        found = poll(queue.work_pool, [queue], body.get("scheduled_before"), body.get("limit"))
+        return Response([each["flow_run"] for each in handed_out(queue.work_pool, found)])
+
+
+def handed_out(pool: WorkPool, found: list[tuple[UUID, UUID]]) -> Rows:
+    """The runs that a poll found, as (run, queue), in the shape in which workers read them."""
+    rows = FlowRun.objects.filter(id__in=[run_id for run_id, _ in found]).values(*FLOW_RUN_COLUMNS)
+    runs = {row["id"]: flow_run_as_json(row) for row in rows}
+    return [
+        {"work_pool_id": pool.id, "work_queue_id": queue_id, "flow_run": runs[run_id]}
+        for run_id, queue_id in found
+        if run_id in runs
+    ]
 
 
 def queues_as_json(rows: Rows) -> Rows:

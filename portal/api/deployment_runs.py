@@ -1,0 +1,109 @@
+"""The runs of deployments: made, and handed to the Prefect process that serves them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+from uuid import UUID
+
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents.pools import MOST_POLLED, poll_served
+from flows.catalog.parameters import FieldError, storage_errors, validate
+from flows.models import Deployment, Membership
+from portal.access.actors import actor_of, created_by, workspaces_with_role
+from portal.api.deployment_inputs import RunInput, ServedInput
+from portal.api.deployment_queues import moved_queue
+from portal.api.deployment_schedules import DeploymentSchedules
+from portal.api.errors import Conflict, InvalidInput
+from portal.api.flow_runs import COLUMNS, flow_run_as_json
+from portal.api.resource import Row, read
+from runs.create import NewRun, insert_runs
+from runs.models import FlowRun, TaskRun
+from runs.session import DjangoSession
+
+
+class DeploymentRuns(DeploymentSchedules):
+    """Mixed into the deployments' viewset."""
+
+    roles: ClassVar[Mapping[str, Membership.Role]] = {
+        **DeploymentSchedules.roles,
+        "create_flow_run": Membership.Role.OPERATOR,
+        "get_scheduled_flow_runs": Membership.Role.OPERATOR,
+    }
+
+    @action(detail=True, methods=["post"])
+    def create_flow_run(self, request: Request, pk: str) -> Response:
+        """Make a run: 201; 200 with the earlier run if the idempotency key was seen before.
+
+        The keys of a run's own process are apart from those of others.
+        409 if the parameters do not fit the flow's schema, as Prefect answers.
+        """
+        deployment: Deployment = self.get_object()
+        body = read(RunInput, request)
+        _check(deployment, body)
+        new = NewRun.of(
+            deployment,
+            parameters=body.get("parameters", {}),
+            name=body.get("name") or None,
+            scheduled_time=(body.get("state", {}).get("state_details") or {}).get("scheduled_time"),
+            tags=body.get("tags", ()),
+            idempotency_key=_key_of(request, body),
+            created_by=created_by(request),
+            job_variables=body.get("job_variables", {}),
+            priority=body.get("priority", 0),
+            parent_task_run_id=_parent_of(request, body),
+        )
+        if body.get("work_queue_name"):
+            elsewhere = {"work_queue_name": body["work_queue_name"]}
+            new = replace(new, work_queue_id=moved_queue(deployment, elsewhere))
+        if insert_runs(DjangoSession(), [new]):
+            return Response(_flow_run(id=new.id), status=201)
+        return Response(_flow_run(deployment=deployment, idempotency_key=new.idempotency_key))
+
+    @action(detail=False, methods=["post"])
+    def get_scheduled_flow_runs(self, request: Request) -> Response:
+        """What a Prefect process that serves deployments may start, the earliest first, at most 200.
+
+        Nothing of deployments that agents run.
+        """
+        body, actor = read(ServedInput, request), actor_of(request)
+        mine = Deployment.objects.for_actor(actor).filter(
+            id__in=body["deployment_ids"],
+            workspace__in=workspaces_with_role(actor, Membership.Role.OPERATOR),
+        )
+        ids = list(mine.values_list("id", flat=True))
+        found = poll_served(ids, body.get("scheduled_before"), body.get("limit", MOST_POLLED))
+        runs = {row["id"]: row for row in FlowRun.objects.filter(id__in=found).values(*COLUMNS)}
+        return Response([flow_run_as_json(runs[run_id]) for run_id in found if run_id in runs])
+
+
+def _check(deployment: Deployment, body: Row) -> None:
+    """Raises InvalidInput or Conflict."""
+    if unfit := storage_errors("job_variables", body.get("job_variables", {})):
+        raise InvalidInput(unfit)
+    enforced = body.get("enforce_parameter_schema", deployment.enforce_parameter_schema)
+    schema = deployment.parameter_openapi_schema if enforced else {}
+    errors = validate(schema, {**deployment.parameters, **body.get("parameters", {})})
+    if errors:
+        raise Conflict(errors, detail=f"The parameters do not fit the flow '{deployment.flow.name}'.")
+
+
+def _key_of(request: Request, body: Row) -> str | None:
+    """The idempotency key. Those of a run's own process are its own: it gets no run that others made."""
+    key: str | None = body.get("idempotency_key") or None
+    run_id = actor_of(request).run_id
+    return f"{run_id}:{key}" if key and run_id else key
+
+
+def _parent_of(request: Request, body: Row) -> UUID | None:
+    """The task run that stands for the new run in another flow. Raises InvalidInput for a foreign one."""
+    parent: UUID | None = body.get("parent_task_run_id")
+    if parent and not TaskRun.objects.for_actor(actor_of(request)).filter(id=parent).exists():
+        raise InvalidInput([FieldError("parent_task_run_id", "there is no such task run")])
+    return parent
+
+
+def _flow_run(**lookup: Any) -> Row:
+    return flow_run_as_json(FlowRun.objects.values(*COLUMNS).get(**lookup))
