@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from agents.claimable import IN_ORDER, LIVE_AND_SHUT, ROOM, claimable
@@ -14,7 +14,7 @@ from agents.models import Worker, WorkPool, WorkQueue
 from agents.models.work_pool import DEFAULT_POOL
 from agents.models.work_queue import DEFAULT_QUEUE
 from flows.models import Deployment
-from runs.models import FlowRun
+from runs.models import FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL, StateType
 
 BATCH = 10_000
@@ -166,7 +166,11 @@ def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: 
     """
     served = Deployment.objects.filter(FOR_PREFECT, id__in=deployment_ids)
     served.update(last_polled=Now())
+    its_process_waits = FlowRunState.objects.filter(
+        id=OuterRef("state_id"), state_details__contains={"retry_in_process": True}
+    )
     waiting = FlowRun.objects.filter(
+        ~Q(state_name="AwaitingRetry") | ~Q(Exists(its_process_waits)),
         FOR_PREFECT,
         OPEN,
         deployment__in=served.filter(paused=False),

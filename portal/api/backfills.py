@@ -21,8 +21,8 @@ from portal.access.actors import actor_of, created_by, has_role
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TagsField, TextField
 from portal.api.filters import ChoiceInFilter, UUIDInFilter
-from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
-from portal.api.flow_runs import flow_run_as_json
+from portal.api.flow_run_shape import COLUMNS as FLOW_RUN_COLUMNS
+from portal.api.flow_run_shape import flow_run_as_json
 from portal.api.resource import Resource, Row, Rows, read
 from portal.api.schedules import MOST_SECONDS
 from runs.backfills.counts import counts_of, waiting_on

@@ -17,7 +17,7 @@ from portal.api.deployment_inputs import RunInput, ServedInput
 from portal.api.deployment_queues import moved_queue
 from portal.api.deployment_schedules import DeploymentSchedules
 from portal.api.errors import Conflict, InvalidInput
-from portal.api.flow_runs import COLUMNS, flow_run_as_json
+from portal.api.flow_run_shape import COLUMNS, flow_run_as_json
 from portal.api.resource import Row, read
 from runs.create import NewRun, insert_runs
 from runs.models import FlowRun, TaskRun

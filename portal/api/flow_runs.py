@@ -21,9 +21,7 @@ from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TextField
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
 from portal.api.flow_run_filters import FlowRunFilterActions
-from portal.api.flow_run_shape import COLUMNS as COLUMNS
-from portal.api.flow_run_shape import flow_run_as_json as flow_run_as_json
-from portal.api.flow_run_shape import runs_as_json, state_as_json
+from portal.api.flow_run_shape import COLUMNS, flow_run_as_json, runs_as_json, state_as_json
 from portal.api.reports import Reported
 from portal.api.resource import Row, Rows, read
 from portal.api.results import RunResultActions

@@ -22,8 +22,8 @@ from flows.models.workspace import NAME_RULE
 from portal.api.errors import Conflict
 from portal.api.fields import TextField
 from portal.api.filters import TextInFilter
-from portal.api.flow_runs import COLUMNS as FLOW_RUN_COLUMNS
-from portal.api.flow_runs import flow_run_as_json
+from portal.api.flow_run_shape import COLUMNS as FLOW_RUN_COLUMNS
+from portal.api.flow_run_shape import flow_run_as_json
 from portal.api.prefect_fields import WORK_QUEUE
 from portal.api.prefect_filter import Fields
 from portal.api.prefect_lists import PrefectLists
