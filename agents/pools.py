@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from agents.claimable import IN_ORDER, LIVE_AND_SHUT, ROOM, claimable
@@ -14,7 +14,7 @@ from agents.models import Worker, WorkPool, WorkQueue
 from agents.models.work_pool import DEFAULT_POOL
 from agents.models.work_queue import DEFAULT_QUEUE
 from flows.models import Deployment
-from runs.models import FlowRun
+from runs.models import FlowRun, FlowRunState
 from runs.models.flow_run import TERMINAL, StateType
 
 BATCH = 10_000
@@ -172,6 +172,9 @@ def check_type(pool: WorkPool, type: str) -> None:
 
 
 FOR_PREFECT = Q(work_queue=None) | Q(work_queue__work_pool__type=WorkPool.Type.PREFECT)
+_RETRIED_IN_PROCESS = Q(state_name="AwaitingRetry") & Q(
+    Exists(FlowRunState.objects.filter(id=OuterRef("state_id"), state_details__retry_in_process=True))
+)
 OPEN = Q(work_queue=None) | Q(work_queue__paused=False, work_queue__work_pool__paused=False)
 
 
@@ -189,7 +192,7 @@ def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: 
         state_type=StateType.SCHEDULED,
         lease_expires=None,
         expected_start_time__lte=before or ALWAYS,
-    )
+    ).exclude(_RETRIED_IN_PROCESS)
     return list(waiting.order_by("expected_start_time", "id").values_list("id", flat=True)[:limit])
 
 
