@@ -50,7 +50,7 @@ class DeploymentAdmin(ScopedAdmin):
 
     change_form_template = "portal/deployment.html"
     form = DeploymentForm
-    list_display = ("title", "state", "last_runs", "queue", "entrypoint", "labels", "updated_when")
+    list_display = ("title", "state", "last_runs", "queue", "entrypoint", "tag_list", "updated_when")
     list_display_links = None
     list_filter = (("flow", ScopedRelatedFilter), "paused")
     list_select_related = ("flow", "work_queue__work_pool")
@@ -157,7 +157,7 @@ class DeploymentAdmin(ScopedAdmin):
         return deployment.work_queue or format_html('<span class="quiet">{}</span>', "served by Prefect")
 
     @display(description="tags")
-    def labels(self, deployment: Deployment) -> SafeString:
+    def tag_list(self, deployment: Deployment) -> SafeString:
         return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in deployment.tags[:5]))
 
     @display(description="updated")

@@ -45,6 +45,7 @@ class DeploymentForm(AnyForm):
             own = queue.queryset.filter(work_pool__workspace=self.instance.workspace_id)
             queue.queryset = own.filter(same_side(self.instance)).select_related("work_pool")
             queue.required = not is_for_prefect(self.instance)
+            queue.help_text = "" if queue.required else queue.help_text
 
     def clean_parameters(self) -> dict[str, Any]:
         """They must fit the flow's schema, except that a run may still give the required ones."""
