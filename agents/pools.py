@@ -155,7 +155,26 @@ def is_for_prefect(deployment: Deployment) -> bool:
     return queue is None or queue.work_pool.type == WorkPool.Type.PREFECT
 
 
+def same_side(deployment: Deployment) -> Q:
+    """Of queues: those to which the deployment may move. What runs it now could not load other code."""
+    of_prefect = Q(work_pool__type=WorkPool.Type.PREFECT)
+    return of_prefect if is_for_prefect(deployment) else ~of_prefect
+
+
+def check_type(pool: WorkPool, type: str) -> None:
+    """Raises InUseError if the new type would hand deployments from Prefect's workers to agents, or back."""
+    changes_sides = (pool.type == WorkPool.Type.PREFECT) != (type == WorkPool.Type.PREFECT)
+    if changes_sides and Deployment.objects.filter(work_queue__work_pool=pool).exists():
+        raise InUseError(
+            "Deployments use this pool, and what runs them now runs other code: agents cannot run Prefect's, "
+            "nor its workers Portal's. Make another pool, and deploy to that one."
+        )
+
+
 FOR_PREFECT = Q(work_queue=None) | Q(work_queue__work_pool__type=WorkPool.Type.PREFECT)
+_RETRIED_IN_PROCESS = Q(state_name="AwaitingRetry") & Q(
+    Exists(FlowRunState.objects.filter(id=OuterRef("state_id"), state_details__retry_in_process=True))
+)
 OPEN = Q(work_queue=None) | Q(work_queue__paused=False, work_queue__work_pool__paused=False)
 
 
@@ -177,7 +196,7 @@ def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: 
         state_type=StateType.SCHEDULED,
         lease_expires=None,
         expected_start_time__lte=before or ALWAYS,
-    )
+    ).exclude(_RETRIED_IN_PROCESS)
     return list(waiting.order_by("expected_start_time", "id").values_list("id", flat=True)[:limit])
 
 

@@ -18,7 +18,7 @@ from agents.reasons import Reason, link, listing, moment, named, place, reason, 
 from agents.registry import online_agents, spoken_name
 from agents.services.database import database_time
 from agents.waiting_lines import line_before, of_order
-from agents.waiting_slots import of_limits, of_workers, slot_wait
+from agents.waiting_slots import of_limits, of_server, of_workers, slot_wait
 from flows.models import Deployment
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL, StateType
@@ -52,7 +52,7 @@ def _of_scheduled(run: FlowRun, now: datetime) -> Iterator[Reason]:
     paused = list(_pauses(run))
     yield from paused
     if run.work_queue is None:
-        yield _no_queue(run)
+        yield _no_queue(run, now)
     elif due and not paused:
         yield from _of_work(run, run.work_queue, now)
     yield from _of_scheduler(now)
@@ -68,10 +68,12 @@ def _of_work(run: FlowRun, queue: WorkQueue, now: datetime) -> Iterator[Reason]:
         yield from _of_agents(run, queue, may_start=not limited)
 
 
-def _no_queue(run: FlowRun) -> Reason:
+def _no_queue(run: FlowRun, now: datetime) -> Reason:
     if run.deployment is None:
         text = "It belongs to no work queue: no agent will start it. Whoever made it reports its states."
         return reason("no_queue", text, since=run.created)
+    if run.deployment.work_queue_id is None:
+        return of_server(run, run.deployment, now)
     text = "Its work queue was deleted, so no agent finds it."
     fix = "Cancel it, and run its deployment again."
     return reason("queue_deleted", text, link("deployment", run.deployment.id), fix=fix)

@@ -1,7 +1,7 @@
 """Reasons of runs that wait for a slot: of the limits above them, or of one that they asked for."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +11,11 @@ from django.db.models import Q
 from agents.claimable import IN_ORDER, waiting
 from agents.models import WorkPool, WorkQueue
 from agents.reasons import POSITIONS_COUNTED, Reason, link, listing, moment, named, place, reason
+from flows.models import Deployment
 from runs.models import FlowRun, Waiter
 from runs.models.flow_run import UNDER_WAY
 
+SERVED_LATELY = timedelta(seconds=60)
 # The place among those that wait for the same deployment's slots.
 LINE_OF_DEPLOYMENT = f"""
 SELECT count(*) FROM (
@@ -95,6 +97,17 @@ def of_workers(run: FlowRun, pool: WorkPool, now: datetime) -> Reason:
     text = f"{here}, and no worker polls: {seen}."
     fix = f"Start one: prefect worker start --pool '{pool.name}'"
     return reason("pool_type", text, above, since=last.last_heartbeat_time if last else None, fix=fix)
+
+
+def of_server(run: FlowRun, deployment: Deployment, now: datetime) -> Reason:
+    """A deployment that a Prefect process serves: whether it asks for runs."""
+    here = "The Prefect process that serves its deployment fetches it, not an agent"
+    above, polled = link("deployment", deployment.id), deployment.last_polled
+    if polled is not None and now - polled < SERVED_LATELY:
+        return reason("served", f"{here}: it asks again in a moment.", above, since=run.expected_start_time)
+    seen = f"the last one asked at {moment(polled)}" if polled else "none ever did"
+    text = f"{here}, and none asks for runs: {seen}."
+    return reason("served", text, above, since=polled, fix="Start the script that calls flow.serve().")
 
 
 def slot_wait(run: FlowRun) -> list[Reason]:

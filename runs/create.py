@@ -27,18 +27,18 @@ WITH given AS (
         schedule_id uuid, slot timestamptz, name text, parameters jsonb, job_variables jsonb, tags text[],
         idempotency_key text, created_by jsonb, priority smallint, expected_start_time timestamptz,
         root_run_id uuid, parent_task_run_id uuid, backfill_id uuid, rerun_of_id uuid,
-        result_scope uuid, state_id uuid, state_type text, state_name text,
+        result_scope uuid, labels jsonb, state_id uuid, state_type text, state_name text,
         state_message text, state_timestamp timestamptz, state_details jsonb)
 ), made AS (
     INSERT INTO runs_flowrun
         (id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
          job_variables, tags, idempotency_key, created_by, priority, expected_start_time, root_run_id,
-         parent_task_run_id, backfill_id, rerun_of_id, result_scope,
+         parent_task_run_id, backfill_id, rerun_of_id, result_scope, labels,
          state_id, state_type, state_name, state_message, state_timestamp,
          total_run_time, run_count, attempt, infrastructure_pid, version, created, updated)
     SELECT id, workspace_id, flow_id, deployment_id, work_queue_id, schedule_id, slot, name, parameters,
          job_variables, tags, idempotency_key, created_by, priority, coalesce(expected_start_time, now()),
-         root_run_id, parent_task_run_id, backfill_id, rerun_of_id, result_scope,
+         root_run_id, parent_task_run_id, backfill_id, rerun_of_id, result_scope, labels,
          state_id, state_type, state_name, state_message, least(state_timestamp, clock_timestamp()),
          0, 0, 0, '', 1, now(), now()
     FROM given
@@ -79,6 +79,7 @@ class NewRun:
     backfill_id: UUID | None = None
     rerun_of_id: UUID | None = None
     result_scope: UUID | None = None
+    labels: dict[str, Any] | None = None
     state: State | None = None
     id: UUID = field(default_factory=uuid7)
 
@@ -90,9 +91,10 @@ class NewRun:
         parameters: dict[str, Any] | None = None,
         name: str | None = None,
         tags: Iterable[str] = (),
+        labels: dict[str, Any] | None = None,
         **rest: Any,
     ) -> Self:
-        """A run of `deployment`: `parameters` override the deployment's, `tags` add to its tags."""
+        """A run of `deployment`: `parameters` and `labels` override its own, `tags` add to its tags."""
         return cls(
             workspace_id=deployment.workspace_id,
             flow_id=deployment.flow_id,
@@ -101,6 +103,7 @@ class NewRun:
             name=name or random_name(),
             parameters={**deployment.parameters, **(parameters or {})},
             tags=tuple(dict.fromkeys([*deployment.tags, *tags])),
+            labels=_labels(deployment, labels or {}),
             **rest,
         )
 
@@ -126,8 +129,15 @@ class NewRun:
 _COLUMNS = (
     "id", "workspace_id", "flow_id", "deployment_id", "work_queue_id", "schedule_id", "slot", "name",
     "parameters", "job_variables", "tags", "idempotency_key", "created_by", "priority", "root_run_id",
-    "parent_task_run_id", "backfill_id", "rerun_of_id", "result_scope",
+    "parent_task_run_id", "backfill_id", "rerun_of_id", "result_scope", "labels",
 )  # fmt: skip
+
+
+def _labels(deployment: Deployment, given: dict[str, Any]) -> dict[str, Any] | None:
+    """Only Prefect's clients give and read labels: others cost nothing."""
+    if not (deployment.labels or given):
+        return None
+    return {**deployment.labels, "prefect.deployment.id": str(deployment.id), **given}
 
 
 def insert_runs(session: Session, news: Sequence[NewRun]) -> list[UUID]:

@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
             name="work_queue",
             field=models.ForeignKey(
                 blank=True,
-                help_text="Empty: the process of a Prefect `flow.serve()` fetches its runs.",
+                help_text="Empty: a process that called flow.serve() fetches its runs.",
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="deployments",

@@ -49,7 +49,7 @@ class Deployment(ScopedModel):
         null=True,
         blank=True,
         related_name="deployments",
-        help_text="Empty: the process of a Prefect `flow.serve()` fetches its runs.",
+        help_text="Empty: a process that called flow.serve() fetches its runs.",
     )
     pull_steps = models.JSONField(
         default=list, db_default=[], blank=True, help_text="JSON. How Prefect's processes fetch the code."

@@ -15,6 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from agents.pools import is_for_prefect
 from flows.catalog.versions import note_version
 from flows.models import Deployment, Membership, Schedule
 from portal.access.actors import actor_of, has_role
@@ -49,7 +50,7 @@ class DeploymentAdmin(ScopedAdmin):
 
     change_form_template = "portal/deployment.html"
     form = DeploymentForm
-    list_display = ("title", "state", "last_runs", "work_queue", "entrypoint", "labels", "updated_when")
+    list_display = ("title", "state", "last_runs", "queue", "entrypoint", "tag_list", "updated_when")
     list_display_links = None
     list_filter = (("flow", ScopedRelatedFilter), "paused")
     list_select_related = ("flow", "work_queue__work_pool")
@@ -79,6 +80,12 @@ class DeploymentAdmin(ScopedAdmin):
             name="flows_deployment_backfill",
         )
         return [run, lift, backfill, *super().get_urls()]
+
+    def get_fields(self, request: HttpRequest, obj: Deployment | None = None) -> Any:
+        """What is asked of agents is not asked of Prefect's processes."""
+        if obj is None or not is_for_prefect(obj):
+            return self.fields
+        return [name for name in self.fields if name != "hand_back"]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeploymentList
@@ -145,8 +152,12 @@ class DeploymentAdmin(ScopedAdmin):
     def last_runs(self, deployment: Any) -> SafeString:
         return bars(deployment.recent)
 
+    @display(description="work queue", ordering="work_queue")
+    def queue(self, deployment: Deployment) -> Any:
+        return deployment.work_queue or format_html('<span class="quiet">{}</span>', "served by Prefect")
+
     @display(description="tags")
-    def labels(self, deployment: Deployment) -> SafeString:
+    def tag_list(self, deployment: Deployment) -> SafeString:
         return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in deployment.tags[:5]))
 
     @display(description="updated")
@@ -164,5 +175,8 @@ def _about(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         "may_schedule": has_role(actor_of(request), Membership.Role.EDITOR, deployment.workspace_id),
         "runs": runs.order_by("-created")[:RUNS_SHOWN],
         "strip": bars(recent_runs([deployment.pk], count=40)[deployment.pk]),
+        "for_prefect": is_for_prefect(deployment),
+        "pull_steps": [name for step in deployment.pull_steps for name in step],  # options may hold secrets
+        "polled": deployment.last_polled or (deployment.work_queue and deployment.work_queue.last_polled),
         **shown(deployment),
     }

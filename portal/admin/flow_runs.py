@@ -30,7 +30,7 @@ class FlowRunAdmin(ScopedAdmin):
     """Dense, newest first, patched in place by the page's script."""
 
     change_list_template = "portal/flow_runs.html"
-    list_display = ("state", "run_of", "title", "reason", "start", "duration", "tries", "labels")
+    list_display = ("state", "run_of", "title", "reason", "start", "duration", "tries", "tag_list")
     list_display_links = None
     list_filter = (
         ("state_type", StateFilter),
@@ -108,7 +108,7 @@ class FlowRunAdmin(ScopedAdmin):
         return run.run_count
 
     @display(description="tags")
-    def labels(self, run: FlowRun) -> SafeString:
+    def tag_list(self, run: FlowRun) -> SafeString:
         return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in run.tags[:5]))
 
 

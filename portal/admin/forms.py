@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from agents.pools import is_for_prefect, same_side
 from flows.catalog.parameters import validate
 from flows.models import Deployment
 from portal.admin.generic import AnyForm
@@ -42,7 +43,9 @@ class DeploymentForm(AnyForm):
         queue = self.fields.get("work_queue")  # absent for those who may only look
         if isinstance(queue, forms.ModelChoiceField) and queue.queryset is not None:
             own = queue.queryset.filter(work_pool__workspace=self.instance.workspace_id)
-            queue.queryset = own.select_related("work_pool")
+            queue.queryset = own.filter(same_side(self.instance)).select_related("work_pool")
+            queue.required = not is_for_prefect(self.instance)
+            queue.help_text = "" if queue.required else queue.help_text
 
     def clean_parameters(self) -> dict[str, Any]:
         """They must fit the flow's schema, except that a run may still give the required ones."""

@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 
 from agents.models import WorkPool, WorkQueue
+from agents.pools import InUseError, check_type
 from portal.admin.agents import lamp
 from portal.admin.generic import AnyForm
 from portal.admin.looks import NOTHING
@@ -40,6 +41,15 @@ class WorkPoolForm(AnyForm):
             "description": forms.Textarea(attrs={"rows": 2}),
             "environment": forms.Textarea(attrs={"rows": 3, "class": "code"}),
         }
+
+    def clean_type(self) -> str:
+        wanted: str = self.cleaned_data["type"]
+        if not self.instance._state.adding:
+            try:
+                check_type(WorkPool.objects.get(pk=self.instance.pk), wanted)
+            except InUseError as error:
+                raise forms.ValidationError(str(error)) from error
+        return wanted
 
 
 class WorkQueueInline(ScopedInline):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from rest_framework.decorators import action
@@ -17,7 +17,7 @@ from portal.api.deployment_inputs import RunInput, ServedInput
 from portal.api.deployment_queues import moved_queue
 from portal.api.deployment_schedules import DeploymentSchedules
 from portal.api.errors import Conflict, InvalidInput
-from portal.api.flow_run_shape import COLUMNS, flow_run_as_json
+from portal.api.flow_run_shape import COLUMNS, details_as_json, flow_run_as_json, runs_as_json
 from portal.api.resource import Row, read
 from runs.create import NewRun, insert_runs
 from runs.models import FlowRun, TaskRun
@@ -54,13 +54,15 @@ class DeploymentRuns(DeploymentSchedules):
             job_variables=body.get("job_variables", {}),
             priority=body.get("priority", 0),
             parent_task_run_id=_parent_of(request, body),
+            labels=body.get("labels"),
         )
         if body.get("work_queue_name"):
             elsewhere = {"work_queue_name": body["work_queue_name"]}
             new = replace(new, work_queue_id=moved_queue(deployment, elsewhere))
         if insert_runs(DjangoSession(), [new]):
-            return Response(_flow_run(id=new.id), status=201)
-        return Response(_flow_run(deployment=deployment, idempotency_key=new.idempotency_key))
+            return Response(_as_made(new), status=201)
+        earlier = FlowRun.objects.filter(deployment=deployment, idempotency_key=new.idempotency_key)
+        return Response(runs_as_json(earlier.values(*COLUMNS))[0])
 
     @action(detail=False, methods=["post"])
     def get_scheduled_flow_runs(self, request: Request) -> Response:
@@ -75,8 +77,8 @@ class DeploymentRuns(DeploymentSchedules):
         )
         ids = list(mine.values_list("id", flat=True))
         found = poll_served(ids, body.get("scheduled_before"), body.get("limit", MOST_POLLED))
-        runs = {row["id"]: row for row in FlowRun.objects.filter(id__in=found).values(*COLUMNS)}
-        return Response([flow_run_as_json(runs[run_id]) for run_id in found if run_id in runs])
+        rows = runs_as_json(FlowRun.objects.filter(id__in=found).values(*COLUMNS))
+        return Response(sorted(rows, key=lambda row: found.index(row["id"])))
 
 
 def _check(deployment: Deployment, body: Row) -> None:
@@ -105,5 +107,8 @@ def _parent_of(request: Request, body: Row) -> UUID | None:
     return parent
 
 
-def _flow_run(**lookup: Any) -> Row:
-    return flow_run_as_json(FlowRun.objects.values(*COLUMNS).get(**lookup))
+def _as_made(new: NewRun) -> Row:
+    """The run that was just made, without asking for the details of a state that we know."""
+    shown = flow_run_as_json(FlowRun.objects.values(*COLUMNS).get(id=new.id))
+    shown["state"] |= details_as_json({"scheduled_time": shown["expected_start_time"]}, new.id)
+    return shown

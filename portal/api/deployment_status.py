@@ -9,7 +9,7 @@ from agents.services.database import database_time
 from portal.api.resource import Rows
 from portal.api.work_queues import POLLED_LATELY, served_queues
 from runs.models import FlowRun
-from runs.models.flow_run import UNDER_WAY
+from runs.models.flow_run import SERVED, UNDER_WAY
 
 
 def is_ready(rows: Rows) -> set[Any]:
@@ -30,6 +30,6 @@ def active_slots(rows: Rows) -> dict[UUID, int]:
     found = {row["id"]: 0 for row in rows}
     limited = [row["id"] for row in rows if row["concurrency_limit"] is not None]
     if limited:
-        running = FlowRun.objects.filter(UNDER_WAY, deployment__in=limited).order_by()
+        running = FlowRun.objects.filter(UNDER_WAY | SERVED, deployment__in=limited).order_by()
         found.update(running.values_list("deployment").annotate(Count("id")))
     return found

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 TAGS_AT_MOST = 100
+LABELS_AT_MOST = 500
 
 
 def state_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,19 +39,16 @@ class ObjectField(serializers.JSONField):
         return data
 
 
-class LabelsField(serializers.DictField):
-    """Labels as Prefect's clients send and read them: texts, numbers and booleans by name."""
-
-    def __init__(self) -> None:
-        super().__init__(required=False, allow_null=True)
+class LabelsField(ObjectField):
+    """Labels as Prefect's clients send and read them: texts, numbers and switches by name."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, dict):
-            raise serializers.ValidationError("must be a JSON object.")
-        for name, value in data.items():
-            if not isinstance(value, str | int | float):
-                raise serializers.ValidationError({name: "must be a text, a number or a boolean."})
-        return data
+        labels = super().to_internal_value(data)
+        if len(labels) > LABELS_AT_MOST:
+            raise serializers.ValidationError(f"at most {LABELS_AT_MOST} labels.")
+        if not all(isinstance(value, str | int | float) for value in labels.values()):
+            raise serializers.ValidationError("labels are texts, numbers or switches.")
+        return labels
 
 
 class TextField(serializers.CharField):

@@ -40,7 +40,7 @@ class FlowInput(serializers.Serializer[Any]):
 
     name = serializers.CharField(max_length=200)
     tags = TagsField()
-    labels = LabelsField()
+    labels = LabelsField(required=False, allow_null=True)
 
 
 class Flows(PrefectLists, Resource):

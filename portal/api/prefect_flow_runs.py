@@ -21,7 +21,7 @@ from flows.sdk.names import random_name
 from flows.sdk.states import Pending
 from portal.access.actors import actor_of, created_by, need_role
 from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import ObjectField, TagsField, TextField
+from portal.api.fields import LabelsField, ObjectField, TagsField, TextField
 from portal.api.flow_run_shape import scheduled_time_of
 from portal.api.resource import Resource, Row, read
 from portal.api.state_inputs import StateInput, state_from
@@ -31,22 +31,9 @@ from runs.create import NewRun
 from runs.models import FlowRun, TaskRun
 from runs.session import DjangoSession
 
-MOST_LABELS = 500
 TOLD = ("flow_version", "empirical_policy", "labels", "context")
 # What the process that executes a run goes by: nobody else changes it under way.
 OF_PROCESS = ("parameters", "job_variables", "flow_version", "empirical_policy", "infrastructure_pid")
-
-
-class LabelsField(ObjectField):
-    """Texts, numbers and switches by name."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        labels = super().to_internal_value(data)
-        if len(labels) > MOST_LABELS:
-            raise serializers.ValidationError(f"at most {MOST_LABELS} labels.")
-        if not all(isinstance(value, str | int | float) for value in labels.values()):
-            raise serializers.ValidationError("labels are texts, numbers or switches.")
-        return labels
 
 
 class PolicyField(ObjectField):

@@ -23,7 +23,7 @@ from portal.api.errors import Conflict
 from portal.api.fields import TextField
 from portal.api.filters import TextInFilter
 from portal.api.flow_run_shape import COLUMNS as FLOW_RUN_COLUMNS
-from portal.api.flow_run_shape import flow_run_as_json
+from portal.api.flow_run_shape import runs_as_json
 from portal.api.prefect_fields import WORK_QUEUE
 from portal.api.prefect_filter import Fields
 from portal.api.prefect_lists import PrefectLists
@@ -140,7 +140,7 @@ class WorkQueues(PrefectLists, Resource):
 def handed_out(pool: WorkPool, found: list[tuple[UUID, UUID]]) -> Rows:
     """The runs that a poll found, as (run, queue), in the shape in which workers read them."""
     rows = FlowRun.objects.filter(id__in=[run_id for run_id, _ in found]).values(*FLOW_RUN_COLUMNS)
-    runs = {row["id"]: flow_run_as_json(row) for row in rows}
+    runs = {run["id"]: run for run in runs_as_json(rows)}
     return [
         {"work_pool_id": pool.id, "work_queue_id": queue_id, "flow_run": runs[run_id]}
         for run_id, queue_id in found

@@ -5,9 +5,11 @@ from typing import Any
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """False for the 503 of `/api/ready`: whoever asks is told, and asks again in a moment."""
+    """False for answers that are no trouble although their status says so: the 503 of `/api/ready`, since
+    whoever asks is told, and asks again in a moment; and the 422 by which Prefect's clients learn that they
+    need no CSRF token."""
     request = getattr(record, "request", None)
-    return getattr(request, "path", "") != "/api/ready"
+    return getattr(request, "path", "") not in {"/api/ready", "/api/csrf-token"}
 
 
 LOGGING: dict[str, Any] = {
