@@ -14,15 +14,21 @@ from typing import Any
 from uuid import UUID
 
 from flows.catalog.json_text import json_text
-from flows.sdk.recorder import LogLine
+from flows.sdk.recorder import LogLine, NewArtifact
 from runs import announce
-from runs.batch import clean, record_lines
+from runs.batch import clean, record_artifacts, record_lines
 from runs.session import Transaction
 
 logger = logging.getLogger(__name__)
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 MICROSECOND = timedelta(microseconds=1)
+
+# What a client says of a task run besides, and hears again.
+DETAILS = (
+    "task_version", "empirical_policy", "labels", "flow_run_run_count", "expected_start_time",
+    "next_scheduled_start_time", "cache_key", "cache_expiration",
+)  # fmt: skip
 
 # Locked in key order, as every writer of runs does. The lock also lets one reporter of a run at a time look
 # for task runs by their keys, so that two cannot both find none.
@@ -101,7 +107,7 @@ SELECT id FROM runs_taskrun WHERE id = ANY(%s) AND workspace_id IS DISTINCT FROM
 class ClientTaskState:
     """A task run entered a state. `flow_run_id` None: a task called outside of flows.
 
-    `details` is what else its client wants to be told again: details and result of the state, policies.
+    `details`: `state_details` and `data` of the state, and what `DETAILS` names.
     """
 
     id: UUID
@@ -149,6 +155,29 @@ def record_task_states(
     if rows:
         tx.execute(STATES, [json_text(rows, default=str)])
     return stored_as
+
+
+def add_task_run(tx: Transaction, workspace_id: UUID, state: ClientTaskState) -> tuple[UUID, bool] | None:
+    """Make a task run, and say its id and whether it is new: one that is known under its keys stays as it is.
+
+    None if this workspace may not touch its flow run, or its id is somebody else's.
+    """
+    versions = _touch(tx, workspace_id, {state.flow_run_id} if state.flow_run_id else ())
+    if state.flow_run_id and not versions:
+        return None
+    id = _stored_as(tx, workspace_id, [state]).get(state.task_run_id)
+    if id is None or tx.execute("SELECT FROM runs_taskrun WHERE id = %s", [id]):
+        return (id, False) if id else None
+    tx.execute(STATES, [json_text([_row(state, id, workspace_id, versions)], default=str)])
+    return id, True
+
+
+def record_client_artifact(tx: Transaction, workspace_id: UUID, artifact: NewArtifact) -> bool:
+    """Store an artifact, or change it; False if this workspace may not touch its run."""
+    if not _touch(tx, workspace_id, {artifact.flow_run_id}):
+        return False
+    record_artifacts(tx, workspace_id, [artifact])
+    return True
 
 
 def record_client_lines(tx: Transaction, workspace_id: UUID, lines: Iterable[tuple[UUID, LogLine]]) -> int:

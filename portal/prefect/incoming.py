@@ -1,8 +1,9 @@
 """Events of Prefect's clients as they come in, and how they are stored."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,7 +12,8 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from flows.sdk.states import StateType
-from runs.client_reports import ClientTaskState, note_heartbeats, record_task_states
+from portal.api.parsers import without_nul
+from runs.client_reports import DETAILS, ClientTaskState, note_heartbeats, record_task_states
 from runs.events import store_events
 from runs.session import DjangoSession
 
@@ -22,11 +24,6 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 RESOURCE_ID, ROLE = "prefect.resource.id", "prefect.resource.role"
 
 Labels = Annotated[dict[str, str], Field(max_length=500)]
-# What the state of a task run may say besides, to be told again to those who ask for it.
-OF_TASK_RUN = (
-    "task_version", "empirical_policy", "labels", "flow_run_run_count", "expected_start_time",
-    "next_scheduled_start_time", "cache_key", "cache_expiration",
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -48,7 +45,7 @@ class ClientEvent:
 
 @dataclass(slots=True)
 class TaskRunPart:
-    """`payload.task_run` of an event. Keys without a value are absent."""
+    """A task run, such as `payload.task_run` of an event. Keys without a value may be absent."""
 
     task_key: Annotated[str, Field(max_length=500)]
     dynamic_key: Annotated[str, Field(max_length=100)]
@@ -63,10 +60,10 @@ class TaskRunPart:
 
 @dataclass(slots=True)
 class StatePart:
-    """`payload.validated_state` of an event."""
+    """A state, such as `payload.validated_state` of an event."""
 
     type: StateType
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str | None, Field(max_length=100)] = None
     message: str | None = None
     state_details: dict[str, Any] = Field(default_factory=dict)
     data: Any = None
@@ -78,19 +75,12 @@ TASK_RUN_PART = TypeAdapter(TaskRunPart)
 STATE_PART = TypeAdapter(StatePart)
 
 
-def storable(frame: str | bytes) -> str | bytes:
-    """The JSON text without NUL characters, which PostgreSQL cannot hold."""
-    if isinstance(frame, bytes):
-        return frame.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in frame else frame
-    return frame.replace("\\u0000", "\\ufffd") if "\\u0000" in frame else frame
-
-
-def read_event(frame: str | bytes) -> ClientEvent:
+def read_event(frame: str) -> ClientEvent:
     """One event from its JSON. Raises pydantic's ValidationError."""
-    return EVENT.validate_json(storable(frame))
+    return EVENT.validate_json(without_nul(frame))
 
 
-def store(workspace_id: UUID, events: Sequence[ClientEvent]) -> None:
+def store(workspace_id: UUID, events: list[ClientEvent]) -> None:
     """Store events of a workspace's client, in one transaction; safe to repeat.
 
     Those that cannot be stored are left out, with a line in the log.
@@ -142,17 +132,30 @@ def task_state_of(event: ClientEvent) -> ClientTaskState | None:
         logger.warning("Left out the event %s: %s is no task run.", event.id, event.resource[RESOURCE_ID])
         return None
     said = event.payload["task_run"]
+    return entered(event.id, task_run_id, _flow_run_of(event), event.occurred, task_run, state, said)
+
+
+def entered(
+    id: UUID,
+    task_run_id: UUID,
+    flow_run_id: UUID | None,
+    timestamp: datetime,
+    task_run: TaskRunPart,
+    state: StatePart,
+    said: Mapping[str, Any],
+) -> ClientTaskState:
+    """What is stored of a task run that entered a state; `said`: what its client says of it besides."""
     return ClientTaskState(
-        id=event.id,
+        id=id,
         task_run_id=task_run_id,
-        flow_run_id=_flow_run_of(event),
+        flow_run_id=flow_run_id,
         task_key=task_run.task_key,
         dynamic_key=task_run.dynamic_key,
-        name=task_run.name,
+        name=task_run.name or f"{task_run.task_key}-{task_run.dynamic_key}",
         type=state.type.value,
-        state_name=state.name,
+        state_name=state.name or state.type.value.capitalize(),
         message=state.message or "",
-        timestamp=event.occurred,
+        timestamp=timestamp,
         tags=task_run.tags,
         task_inputs=task_run.task_inputs,
         run_count=task_run.run_count,
@@ -160,7 +163,7 @@ def task_state_of(event: ClientEvent) -> ClientTaskState | None:
         end_time=task_run.end_time,
         total_run_time=task_run.total_run_time,
         details={
-            **{name: said[name] for name in OF_TASK_RUN if said.get(name) is not None},
+            **{name: said[name] for name in DETAILS if said.get(name) is not None},
             "state_details": state.state_details,
             "data": state.data,
         },
