@@ -166,7 +166,7 @@ def add_task_run(tx: Transaction, workspace_id: UUID, state: ClientTaskState) ->
     if state.flow_run_id and not versions:
         return None
     id = _stored_as(tx, workspace_id, [state]).get(state.task_run_id)
-    if id is None or tx.execute("SELECT FROM runs_taskrun WHERE id = %s", [id]):
+    if id is None or tx.execute("SELECT 1 FROM runs_taskrun WHERE id = %s", [id]):
         return (id, False) if id else None
     tx.execute(STATES, [json_text([_row(state, id, workspace_id, versions)], default=str)])
     return id, True

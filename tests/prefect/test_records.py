@@ -176,7 +176,7 @@ class TestTaskRuns:
         events = EVENTS.validate_python([task_event(run, dynamic_key=str(n)) for n in range(200)])
         states = [state for each in events if (state := task_state_of(each))]
 
-        with DjangoSession().transaction() as tx, django_assert_num_queries(3):
+        with django_assert_num_queries(5), DjangoSession().transaction() as tx:
             record_task_states(tx, run.workspace_id, states)
 
         assert TaskRun.objects.count() == 200
