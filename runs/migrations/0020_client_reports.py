@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("agents", "0008_isolation"),
         ("flows", "0009_deployment_limits"),
-        ("runs", "0018_backfills"),
+        ("runs", "0019_prefect_runs"),
     ]
 
     operations = [
