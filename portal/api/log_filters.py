@@ -73,7 +73,8 @@ def wanted_lines(sent: Any, actor: Actor) -> QuerySet[Any]:
 
 def _during(runs: QuerySet[Any]) -> Q:
     """The time in which these runs may have logged."""
-    span = runs.aggregate(first=Min("created"), last=Max("end_time"), open=Min("created", filter=Q(end_time=None)))
+    still = Min("created", filter=Q(end_time=None))
+    span = runs.aggregate(first=Min("created"), last=Max("end_time"), open=still)
     if span["first"] is None:
         return Q(pk__in=[])
     during = Q(timestamp__gte=span["first"] - CLOCK_SKEW)
