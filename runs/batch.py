@@ -130,7 +130,7 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
     if batch.logs:
         record_lines(tx, batch.logs)
     if batch.artifacts:
-        tx.execute(ARTIFACTS, [written.workspace_id, _json(map(_artifact_row, newest(batch.artifacts)))])
+        record_artifacts(tx, written.workspace_id, batch.artifacts)
     if batch.results:
         insert_results(tx, written.workspace_id, batch.results)
     changed = announce.RunChanged(
@@ -143,6 +143,11 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
 def record_lines(tx: Transaction, lines: Iterable[tuple[UUID, LogLine]]) -> None:
     """Write log lines; one whose id and time are there already is not written again."""
     tx.execute(LOGS, [_json(_log_row(id, line) for id, line in lines)])
+
+
+def record_artifacts(tx: Transaction, workspace_id: UUID, artifacts: Iterable[NewArtifact]) -> None:
+    """Write artifacts; those that are there already are changed."""
+    tx.execute(ARTIFACTS, [workspace_id, _json(map(_artifact_row, newest(artifacts)))])
 
 
 def _event_row(event: TaskRunEvent) -> dict[str, Any]:

@@ -1,11 +1,61 @@
-"""Artifacts of a flow run."""
+"""Artifacts of a flow run; Prefect's clients make, change and look for them here."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 import django_filters
+import orjson
+from django.db.models import QuerySet
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
 
+from flows.models import Membership
+from flows.sdk.ids import uuid7
+from flows.sdk.recorder import NewArtifact
+from portal.access.actors import actor_of, home_workspace
+from portal.api.errors import Conflict
+from portal.api.fields import TextField
 from portal.api.filters import TextInFilter, UUIDInFilter
 from portal.api.of_run import OfRun
-from portal.api.resource import Resource
+from portal.api.prefect_fields import DEPLOYMENT, FLOW, FLOW_RUN
+from portal.api.prefect_filter import (
+    Fields,
+    condition,
+    count_of,
+    ids,
+    page_of,
+    part_of,
+    texts,
+    through,
+)
+from portal.api.resource import Resource, Row, Rows, read
+from runs.client_reports import record_client_artifact
 from runs.models import Artifact
+from runs.session import DjangoSession
+
+JOINED: dict[str, Fields] = {
+    "artifacts": {
+        "id": ids("id"),
+        "latest_id": ids("id"),
+        "key": texts("key"),
+        "flow_run_id": ids("flow_run_id"),
+        "task_run_id": ids("task_run_id"),
+        "type": texts("type"),
+    },
+    "flow_runs": through("flow_run__", FLOW_RUN),
+    "flows": through("flow_run__flow__", FLOW),
+    "deployments": through("flow_run__deployment__", DEPLOYMENT),
+}
+SORTS = {
+    "ID_DESC": ("-created", "-id"),
+    "CREATED_DESC": ("-created", "-id"),
+    "UPDATED_DESC": ("-created", "-id"),
+    "KEY_DESC": ("-key", "-id"),
+    "KEY_ASC": ("key", "id"),
+}
 
 
 class ArtifactFilter(django_filters.FilterSet):
@@ -13,6 +63,23 @@ class ArtifactFilter(django_filters.FilterSet):
 
     key = TextInFilter()
     task_run = UUIDInFilter(field_name="task_run_id")
+
+
+class NewArtifactInput(serializers.Serializer[Any]):
+    """The body of a create; `data` is read as it is."""
+
+    id = serializers.UUIDField(required=False, allow_null=True)
+    flow_run_id = serializers.UUIDField()
+    task_run_id = serializers.UUIDField(required=False, allow_null=True)
+    type = serializers.ChoiceField(choices=Artifact.Type.choices, required=False, allow_null=True)
+    key = TextField(max_length=200)
+    description = TextField(max_length=1_000_000)
+
+
+class ArtifactChangeInput(serializers.Serializer[Any]):
+    """The body of a change; `data` is read as it is."""
+
+    description = TextField(max_length=1_000_000)
 
 
 class Artifacts(OfRun, Resource):
@@ -23,3 +90,94 @@ class Artifacts(OfRun, Resource):
     filterset_class = ArtifactFilter
     ordering = "created"
     ordering_fields = ("created",)
+    roles: ClassVar[Mapping[str, Membership.Role]] = {
+        "create": Membership.Role.OPERATOR,
+        "partial_update": Membership.Role.OPERATOR,
+        "filter": Membership.Role.VIEWER,
+        "count": Membership.Role.VIEWER,
+        "filter_latest": Membership.Role.VIEWER,
+    }
+
+    def shape(self, rows: Rows) -> Rows:
+        return [{**row, "updated": row["created"], "metadata_": None} for row in rows]
+
+    def create(self, request: Request) -> Response:
+        """Make an artifact of a run that the sender executes: 201."""
+        body = read(NewArtifactInput, request)
+        type = body.get("type", Artifact.Type.MARKDOWN.value)
+        made = NewArtifact(
+            id=body.get("id") or uuid7(),
+            flow_run_id=body["flow_run_id"],
+            task_run_id=body.get("task_run_id"),
+            type=type,
+            key=body.get("key") or None,
+            description=body.get("description", ""),
+            data=_native(type, part_of(request.data, "data")),
+        )
+        self._record(request, made)
+        return Response(self.as_json(made.id), status=201)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change data or description: 204."""
+        row = self.as_json(pk)
+        body = read(ArtifactChangeInput, request)
+        sent = cast(Row, request.data)
+        data = _native(row["type"], sent["data"]) if "data" in sent else row["data"]
+        keep = {name: row[name] for name in ("id", "flow_run_id", "task_run_id", "type", "key")}
+        self._record(request, NewArtifact(**keep, description=body.get("description", ""), data=data))
+        return Response(status=204)
+
+    @action(detail=False, methods=["post"])
+    def filter(self, request: Request) -> Response:
+        """The artifacts that the filters mean, at most 200 of them."""
+        rows = page_of(request.data, SORTS).of(self._wanted(request)).values(*self.columns)
+        return Response(self.shape(list(rows)))
+
+    @action(detail=False, methods=["post"])
+    def count(self, request: Request) -> Response:
+        """How many there are; more than 100,000 are not counted."""
+        return Response(count_of(self._wanted(request)))
+
+    @action(detail=False, methods=["post"], url_path="latest/filter")
+    def filter_latest(self, request: Request) -> Response:
+        """The newest artifact of each key, at most 200 of them, in the order of the keys."""
+        page = page_of(request.data, SORTS)
+        newest = self._wanted(request).exclude(key=None).order_by("workspace", "key", "-created")
+        rows = newest.distinct("workspace", "key").values(*self.columns)[
+            page.offset : page.offset + page.limit
+        ]
+        return Response([{**row, "latest_id": row["id"]} for row in self.shape(list(rows))])
+
+    @action(detail=False, methods=["get"], url_path="(?P<key>[^/]+)/latest")
+    def latest(self, request: Request, key: str) -> Response:
+        """The newest artifact of a key."""
+        found = Artifact.objects.for_actor(actor_of(request)).filter(key=key).order_by("-created")
+        row = found.values(*self.columns).first()
+        if row is None:
+            raise NotFound(f"There is no artifact {key}, or you may not see it.")
+        return Response(self.shape([row])[0])
+
+    def _wanted(self, request: Request) -> QuerySet[Any]:
+        found: QuerySet[Any] = Artifact.objects.for_actor(actor_of(request))
+        for name, fields in JOINED.items():
+            found = found.filter(condition(part_of(request.data, name), fields, name))
+        return found
+
+    def _record(self, request: Request, artifact: NewArtifact) -> None:
+        workspace = home_workspace(actor_of(request), Membership.Role.OPERATOR)
+        with DjangoSession().transaction() as tx:
+            if not record_client_artifact(tx, workspace.id, artifact):
+                raise Conflict(detail=f"There is no flow run {artifact.flow_run_id} that you execute.")
+
+
+def _native(type: str, data: Any) -> Any:
+    """The data as Portal keeps it: Prefect's clients send tables as JSON in a text, by rows or by columns."""
+    if type != Artifact.Type.TABLE:
+        return data
+    try:
+        table = orjson.loads(data) if isinstance(data, str) else data
+    except ValueError:
+        return data
+    if isinstance(table, dict) and table and all(isinstance(column, list) for column in table.values()):
+        return [dict(zip(table, row, strict=False)) for row in zip(*table.values(), strict=False)]
+    return table

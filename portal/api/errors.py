@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import pydantic
 import redis
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -68,6 +69,12 @@ class Unavailable(exceptions.APIException):
 
     status_code = 503
     default_detail = "The database or Redis does not answer at the moment. Try again shortly."
+
+
+def problems_of(error: pydantic.ValidationError) -> list[FieldError]:
+    """What pydantic found wrong, field by field; the first twenty."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:20]
+    return [FieldError(".".join(map(str, each["loc"])) or "body", each["msg"]) for each in found]
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:

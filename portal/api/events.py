@@ -1,26 +1,27 @@
 """Events: newest first, bounded in time; and a place to send one's own."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, ClassVar
 
 import django_filters
 from django.db.models import QuerySet
 from django.utils.timezone import now
 from rest_framework import serializers
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flows.models import Membership
 from portal.access.actors import actor_of, home_workspace
+from portal.api.event_pages import COLUMNS, MOST_DAYS, EventPages
 from portal.api.fields import ObjectField
 from portal.api.filters import TextInFilter
-from portal.api.resource import Listed, read
+from portal.api.prefect_filter import part_of
+from portal.api.resource import Listed, read, understood
+from portal.prefect.incoming import EVENTS, store
 from runs.events import store_events
 from runs.models import Event
 from runs.session import DjangoSession
-
-MOST_DAYS = timedelta(days=7)  # what is read when nobody says since when
 
 
 class EventFilter(django_filters.FilterSet):
@@ -56,15 +57,24 @@ class EventsInput(serializers.Serializer[Any]):
     events = serializers.ListField(child=EventInput(), min_length=1, max_length=1000)
 
 
+class FilterInput(serializers.Serializer[Any]):
+    """The body of filter; the filter itself is read by `EVENT_FILTER`."""
+
+    limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=200)
+
+
 class Events(Listed):
     """`/api/events`"""
 
     model = Event
-    columns = ("id", "occurred", "event", "resource", "related", "payload", "follows", "received")
+    columns = COLUMNS
     filterset_class = EventFilter
     ordering = "-occurred"
     ordering_fields = ("occurred",)
-    roles: ClassVar[Mapping[str, Membership.Role]] = {"create": Membership.Role.OPERATOR}
+    roles: ClassVar[Mapping[str, Membership.Role]] = {
+        "create": Membership.Role.OPERATOR,
+        "filter": Membership.Role.VIEWER,
+    }
 
     def get_queryset(self) -> QuerySet[Any]:
         found = super().get_queryset()
@@ -73,8 +83,33 @@ class Events(Listed):
         return found.filter(occurred__gte=now() - MOST_DAYS)
 
     def create(self, request: Request) -> Response:
-        """Store events: 201 and how many were new. One whose id and time are known is not stored again."""
-        events = read(EventsInput, request)["events"]
+        """Store events: 201 and how many were new. One whose id and time are known is not stored again.
+
+        A bare list is what Prefect's clients send: 204, and what they say of task runs counts.
+        """
         workspace = home_workspace(actor_of(request), Membership.Role.OPERATOR)
+        if isinstance(request.data, list):
+            store(workspace.id, understood(EVENTS, request))
+            return Response(status=204)
+        events = read(EventsInput, request)["events"]
         stored = store_events(DjangoSession(), workspace.id, events)
         return Response({"stored": len(stored)}, status=201)
+
+    @action(detail=False, methods=["post"])
+    def filter(self, request: Request) -> Response:
+        """A page of the events that Prefect's filter means, and the address of the next one."""
+        limit = read(FilterInput, request).get("limit", 50)
+        sent = part_of(request.data, "filter") or {}
+        return self._page(request, EventPages(actor_of(request), sent, limit))
+
+    @action(detail=False, methods=["get"], url_path="filter/next")
+    def next_page(self, request: Request) -> Response:
+        """The page that `next_page` of the one before names."""
+        token = request.query_params.get("page-token", "")
+        return self._page(request, EventPages.of_token(actor_of(request), token))
+
+    def _page(self, request: Request, pages: EventPages) -> Response:
+        events, token = pages.read()
+        address = request.build_absolute_uri("/api/events/filter/next")
+        following = f"{address}?page-token={token}" if token else None
+        return Response({"events": events, "total": pages.total(), "next_page": following})

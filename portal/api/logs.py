@@ -1,18 +1,30 @@
-"""Log lines of a flow run, oldest first."""
+"""Log lines of a flow run, oldest first; and those that Prefect's clients send."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 import django_filters
+import pydantic
 from django.db.models import Q, QuerySet
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from flows.catalog.parameters import FieldError
-from portal.api.errors import InvalidInput
+from flows.models import Membership
+from portal.access.actors import actor_of, home_workspace
+from portal.api.errors import InvalidInput, problems_of
 from portal.api.filters import UUIDInFilter
+from portal.api.log_filters import COLUMNS, LINES, SORTS, lines_as_json, wanted_lines
 from portal.api.of_run import OfRun
+from portal.api.parsers import ReportParser, StrictJSONParser, without_nul
+from portal.api.prefect_filter import page_of, part_of
+from runs.client_reports import record_client_lines
 from runs.logs import of_run
 from runs.models import Log
+from runs.session import DjangoSession
 
 
 class LogFilter(django_filters.FilterSet):
@@ -52,6 +64,30 @@ class Logs(OfRun):
     ordering = "timestamp"
     ordering_fields = ("timestamp",)
     max_limit = 1000
+    parser_classes = (ReportParser,)  # a client sends up to 4 MB of lines at once
+    roles: ClassVar[Mapping[str, Membership.Role]] = {
+        "create": Membership.Role.OPERATOR,
+        "filter": Membership.Role.VIEWER,
+    }
+
+    def create(self, request: Request) -> Response:
+        """Store a list of lines: 201. Those of runs that the sender may not touch are left out."""
+        try:
+            sent = LINES.validate_json(without_nul(cast(bytes, request.data).decode("utf-8", "replace")))
+        except pydantic.ValidationError as error:
+            raise InvalidInput(problems_of(error)) from error
+        workspace = home_workspace(actor_of(request), Membership.Role.OPERATOR)
+        lines = [line for each in sent if (line := each.as_line())]
+        with DjangoSession().transaction() as tx:
+            record_client_lines(tx, workspace.id, lines)
+        return Response(status=201)
+
+    @action(detail=False, methods=["post"], parser_classes=[StrictJSONParser])
+    def filter(self, request: Request) -> Response:
+        """The lines that the filter means, at most 200 of them."""
+        page = page_of(request.data, SORTS)
+        lines = wanted_lines(part_of(request.data, "logs"), actor_of(request))
+        return Response(lines_as_json(page.of(lines).values(*COLUMNS)))
 
     def get_queryset(self) -> QuerySet[Any]:
         return of_run(self.run)

@@ -65,6 +65,14 @@ class ReportParser(BaseParser):
         return body
 
 
+def without_nul(text: str) -> str:
+    """JSON text with replacement characters for NUL, which PostgreSQL cannot hold.
+
+    For what is taken in bulk: one odd line must not cost all the others.
+    """
+    return text.replace("\\u0000", "\\ufffd") if "\\u0000" in text else text
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 

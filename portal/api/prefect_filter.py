@@ -283,6 +283,11 @@ def page_of(body: Any, sorts: Mapping[str, tuple[Any, ...]]) -> Page:
     return Page(sorts[sort], given.get("offset", 0), given.get("limit", MOST_LISTED))
 
 
+def part_of(body: Any, name: str) -> Any:
+    """What the body says under `name`; None if nothing. Raises InvalidInput for a body that is no object."""
+    return _object(body, "body").get(name)
+
+
 def count_of(found: QuerySet[Any]) -> int:
     """How many there are; more than 100,000 are not counted."""
     return found.order_by()[:MOST_COUNTED].count()

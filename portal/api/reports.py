@@ -21,7 +21,7 @@ from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun, TaskRu
 from flows.sdk.states import Pending, State
 from flows.sdk.wire import verdict_as_json
 from portal.access.actors import actor_of, created_by, home_workspace, need_role
-from portal.api.errors import Conflict, InvalidInput
+from portal.api.errors import Conflict, InvalidInput, problems_of
 from portal.api.fields import ObjectField, TagsField
 from portal.api.parsers import ReportParser
 from portal.api.prefect_flow_runs import PrefectFlowRuns
@@ -184,7 +184,7 @@ def _read_report(body: bytes) -> ReportInput:
     try:
         report = REPORT.validate_json(body)
     except pydantic.ValidationError as error:
-        raise InvalidInput(_problems(error)) from error
+        raise InvalidInput(problems_of(error)) from error
     if report.lease_seconds is not None and not 5 <= report.lease_seconds <= 3600:
         raise InvalidInput([FieldError("lease_seconds", "must be between 5 and 3600")])
     details = report.proposal.state.details if report.proposal else {}
@@ -192,8 +192,3 @@ def _read_report(body: bytes) -> ReportInput:
     if wrong:
         raise InvalidInput([FieldError(f"state.details.{wrong[0]}", "must be an ISO 8601 time with a zone")])
     return report
-
-
-def _problems(error: pydantic.ValidationError) -> list[FieldError]:
-    found = error.errors(include_url=False, include_context=False, include_input=False)[:20]
-    return [FieldError(".".join(map(str, each["loc"])) or "body", each["msg"]) for each in found]

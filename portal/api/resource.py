@@ -1,9 +1,10 @@
 """What all resources have in common: scoped querysets, lists by keyset, details as plain JSON."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.db.models import QuerySet
+from pydantic import TypeAdapter, ValidationError
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,9 +14,11 @@ from rest_framework.viewsets import GenericViewSet
 from flows.models import Membership
 from flows.scoping import ScopedModel
 from portal.access.actors import actor_of
+from portal.api.errors import InvalidInput, problems_of
 from portal.api.fields import UUID_PATTERN
 
 Row = dict[str, Any]
+Body = TypeVar("Body")
 Rows = list[Row]  # within a viewset, `list` is the action
 
 
@@ -72,3 +75,11 @@ def read(serializer: type[Serializer[Any]], request: Request) -> Row:
     incoming = serializer(data=request.data)
     incoming.is_valid(raise_exception=True)
     return {name: value for name, value in incoming.validated_data.items() if value is not None}
+
+
+def understood(adapter: "TypeAdapter[Body]", request: Request) -> Body:
+    """The request's body as `adapter` understands it. Raises InvalidInput."""
+    try:
+        return adapter.validate_python(request.data)
+    except ValidationError as error:
+        raise InvalidInput(problems_of(error)) from error

@@ -27,6 +27,7 @@ from portal.api.results import Results
 from portal.api.retention_policies import RetentionPolicies
 from portal.api.run_stats import RunStatistics
 from portal.api.server_info import Admin, Automations, Collections, CsrfToken, Hello
+from portal.api.task_run_filters import TaskRunStates
 from portal.api.task_runs import TaskRuns
 from portal.api.variables import Variables
 from portal.api.work_pools import WorkPools
@@ -66,6 +67,7 @@ router.register("logs", Logs, basename="api-log")
 router.register("retention_policies", RetentionPolicies, basename="api-retention-policy")
 router.register("run_stats", RunStatistics, basename="api-run-stats")
 router.register("results", Results, basename="api-result")
+router.register("task_run_states", TaskRunStates, basename="api-task-run-state")
 router.register("task_runs", TaskRuns, basename="api-task-run")
 router.register("variables", Variables, basename="api-variable")
 router.register("v2/concurrency_limits", GlobalLimits, basename="api-global-limit")

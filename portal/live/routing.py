@@ -1,5 +1,7 @@
 """Every WebSocket there is, behind the checks of origin and login."""
 
+from typing import Any
+
 from channels.auth import AuthMiddlewareStack
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import URLRouter
@@ -7,6 +9,7 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path, re_path
 
 from portal.live.consumers import RunConsumer, RunsConsumer
+from portal.prefect.events_in import events_in
 
 
 class Nowhere(AsyncWebsocketConsumer):
@@ -22,5 +25,11 @@ websocket_urlpatterns = [
 ]
 elsewhere = re_path("", Nowhere.as_asgi())
 
+# Those of Prefect's clients, which show a token. Cookies open none of them, so their origin does not matter.
+CLIENT_SOCKETS: dict[str, Any] = {
+    "api/events/in": events_in,
+}
+
 # A page of another site may open a socket with our cookie, hence the check of the origin.
-sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([*websocket_urlpatterns, elsewhere])))
+pages = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([*websocket_urlpatterns, elsewhere])))
+sockets = URLRouter([*(path(*route) for route in CLIENT_SOCKETS.items()), re_path("", pages)])

@@ -167,6 +167,9 @@ class FlowRun(ScopedModel):
     redo_from = models.UUIDField(
         null=True, blank=True, help_text="A task run: what came of it is computed anew."
     )
+    last_heartbeat = models.DateTimeField(
+        null=True, blank=True, help_text="When the Prefect client that executes it was last heard."
+    )
     version = models.BigIntegerField(default=1)
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
@@ -206,6 +209,12 @@ class FlowRun(ScopedModel):
                 fields=["lease_expires"],
                 name="flowrun_leased",
                 condition=Q(lease_expires__isnull=False),
+            ),
+            # Runs of Prefect's clients that have fallen silent.
+            models.Index(
+                fields=["last_heartbeat"],
+                name="flowrun_heard",
+                condition=Q(last_heartbeat__isnull=False, state_type="RUNNING"),
             ),
             # Pause expiry.
             models.Index(

@@ -50,9 +50,18 @@ class TaskRun(ScopedModel):
     sequence = models.BigIntegerField(default=0)
     version = models.BigIntegerField(default=0)
     created = models.DateTimeField()
+    client_details = models.JSONField(
+        null=True, blank=True, help_text="What its Prefect client wants to be told again."
+    )
 
     class Meta:
         indexes = [
+            # Task runs that Prefect's clients report have no attempt, and are known by their keys.
+            models.Index(
+                fields=["flow_run", "task_key", "dynamic_key"],
+                name="taskrun_by_key",
+                condition=models.Q(attempt=0, flow_run__isnull=False),
+            ),
             # Run page: what changed since a version. Lists: in order of creation.
             models.Index(fields=["flow_run", "version"], name="taskrun_changes"),
             models.Index(fields=["flow_run", "id"], name="taskrun_of_run"),

@@ -6,8 +6,10 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from portal.prefect.receipts import ReceiptProtocol
+
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-LARGEST_MESSAGE = 1024 * 1024
+LARGEST_MESSAGE = 2 * 1024 * 1024
 GRACE_SECONDS = 5
 PING_SECONDS = 10
 
@@ -43,6 +45,7 @@ class Command(BaseCommand):
             server_header=False,
             # Forwarded addresses are believed only behind a TLS proxy (FORWARDED_ALLOW_IPS names it).
             proxy_headers=settings.PORTAL_URL.startswith("https://"),
+            ws=ReceiptProtocol,
             ws_max_size=LARGEST_MESSAGE,
             # A page that does not read does not answer either: it is cut off after the sum of the two.
             ws_ping_interval=PING_SECONDS,

@@ -1,0 +1,111 @@
+"""`/api/events/in`: Prefect's clients tell what happens in the runs that they execute.
+
+Frames are stored in batches, and nothing more is read while a batch is being stored: a client that sends
+faster than PostgreSQL writes is held up by its own connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from django.db import InterfaceError, OperationalError
+from pydantic import ValidationError
+
+from flows.models import Membership
+from portal.prefect.incoming import ClientEvent, first_of, read_event, store
+from portal.prefect.opening import (
+    BAD_FRAME,
+    NOT_AUTHORISED,
+    Client,
+    Gone,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    Socket,
+    client_of,
+    in_thread,
+    open_socket,
+    text_in,
+)
+from portal.prefect.receipts import receipts_of
+
+logger = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 500
+LINGER_SECONDS = 0.005  # for more frames to come, which are stored with the first
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.25, 2.0
+ROLE = Membership.Role.OPERATOR
+
+
+async def events_in(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application of the socket."""
+    receipts = receipts_of(scope)
+    try:
+        socket, client = await open_socket(scope, receive, send, ROLE)
+        receipts.stored(1)  # the frame that said who it is
+        async for frames in _batches(socket):
+            await _take(socket, client, frames)
+            receipts.stored(len(frames))
+    except Gone:
+        pass
+
+
+async def _batches(socket: Socket) -> AsyncIterator[list[str]]:
+    """The frames as they come, up to 500 at once, until the client goes."""
+    coming: asyncio.Future[Message] | None = None
+    try:
+        while True:
+            frames: list[str] = []
+            while len(frames) < MOST_AT_ONCE:
+                coming = coming or asyncio.ensure_future(socket.receive())
+                await asyncio.wait([coming], timeout=LINGER_SECONDS if frames else None)
+                if not coming.done():
+                    break
+                message, coming = coming.result(), None
+                if message["type"] == "websocket.disconnect":
+                    if frames:
+                        yield frames
+                    return
+                frames.append(text_in(message))
+            yield frames
+    finally:
+        if coming:
+            coming.cancel()
+
+
+async def _take(socket: Socket, client: Client, frames: list[str]) -> None:
+    """Store a batch, however long PostgreSQL is away. Raises Gone at a frame that is no event."""
+    events: list[ClientEvent] = []
+    wrong = ""
+    for frame in frames:
+        try:
+            events.append(read_event(frame))
+        except ValidationError as error:
+            wrong = f"This is no event: {first_of(error)}"
+            break
+    if events and (refused := await _persistently(client, events)):
+        await socket.close(NOT_AUTHORISED, refused)
+    if wrong:
+        logger.warning("A client of workspace %s was cut off. %s", client.workspace_id, wrong)
+        await socket.close(BAD_FRAME, wrong)
+
+
+async def _persistently(client: Client, events: list[ClientEvent]) -> str:
+    back_off = FIRST_BACK_OFF
+    while True:
+        try:
+            return await in_thread(_store, client, events)
+        except (OperationalError, InterfaceError) as error:  # away, or two writers waited for each other
+            logger.warning("Events wait for PostgreSQL: %s", error)
+        await asyncio.sleep(back_off)
+        back_off = min(LONGEST_BACK_OFF, 2 * back_off)
+
+
+def _store(client: Client, events: list[ClientEvent]) -> str:
+    """Store events; why not, if the token has ended meanwhile."""
+    now = client_of(client.token, ROLE)
+    if isinstance(now, str):
+        return now
+    store(now.workspace_id, events)
+    return ""

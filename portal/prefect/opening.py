@@ -1,0 +1,146 @@
+"""How every socket of Prefect's clients opens: subprotocol, token, answer."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+from uuid import UUID
+
+import orjson
+from channels.db import database_sync_to_async
+from rest_framework.exceptions import AuthenticationFailed
+
+from flows.models import Membership
+from flows.scoping import Actor
+from portal.access.actors import actor_of_user, has_role
+from portal.access.authentication import text_of
+from portal.access.tokens import find_token
+
+logger = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Result = TypeVar("Result")
+
+NOT_AUTHORISED = 1008  # what Prefect's clients take for a failure of authentication
+BAD_FRAME = 1002
+TRY_AGAIN = 1013
+
+SECONDS_TO_SAY_WHO = 10.0
+SECONDS_TO_TAKE_A_FRAME = 10.0
+WITHOUT_ONE = (
+    "No token was sent. Set PREFECT_API_AUTH_STRING to a token of Portal: with PREFECT_API_KEY alone, "
+    "sockets send none."
+)
+NOT_VALID = "This token is not valid: it is unknown, revoked or expired, or its user lost access."
+NOT_ALLOWED = "The role of this token's user does not allow this."
+
+
+class Gone(Exception):
+    """The socket is closed: by the client, or by us after it was told why."""
+
+
+@dataclass(slots=True)
+class Socket:
+    """A socket that was accepted."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+
+    async def text(self, patience: float | None = None) -> str:
+        """The next frame. Raises Gone, also after `patience` seconds without one."""
+        try:
+            async with asyncio.timeout(patience):
+                message = await self.receive()
+        except TimeoutError:
+            await self.close(BAD_FRAME, "Nothing was sent.")
+        return text_in(message)
+
+    async def tell(self, frame: dict[str, Any]) -> None:
+        """Send a frame. Raises Gone when the client does not take it."""
+        try:
+            async with asyncio.timeout(SECONDS_TO_TAKE_A_FRAME):
+                await self.send({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
+        except TimeoutError:
+            await self.close(TRY_AGAIN, "The client does not keep up.")
+
+    async def close(self, code: int, reason: str) -> NoReturn:
+        """Close the socket, and raise Gone."""
+        await self.send({"type": "websocket.close", "code": code, "reason": reason[:120]})
+        raise Gone(reason)
+
+
+def text_in(message: Message) -> str:
+    """The text of a received message. Raises Gone if it is the last one."""
+    if message["type"] == "websocket.disconnect":
+        raise Gone("closed by the client")
+    text = message.get("text")
+    return text if text is not None else bytes(message["bytes"]).decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who holds the other end: the holder of a token, in the token's workspace."""
+
+    token: str
+    actor: Actor
+    workspace_id: UUID
+
+
+async def open_socket(
+    scope: Scope, receive: Receive, send: Send, role: Membership.Role
+) -> tuple[Socket, Client]:
+    """Accept a socket and learn who opens it. Raises Gone: 1008 without a token that allows `role`."""
+    await receive()  # websocket.connect
+    chosen = "prefect" if "prefect" in scope.get("subprotocols", ()) else None
+    await send({"type": "websocket.accept", "subprotocol": chosen})
+    socket = Socket(scope, receive, send)
+    token = _token_in_frame(await socket.text(SECONDS_TO_SAY_WHO)) or _token_in_header(scope)
+    if not token:
+        await socket.close(NOT_AUTHORISED, WITHOUT_ONE)
+    client = await in_thread(client_of, token, role)
+    if isinstance(client, str):
+        await socket.close(NOT_AUTHORISED, client)
+    await socket.tell({"type": "auth_success"})
+    return socket, client
+
+
+async def in_thread(work: Callable[..., Result], *args: Any) -> Result:
+    """What `work` returns, in a thread of its own: sockets do not wait for each other's queries."""
+    result: Result = await database_sync_to_async(work, thread_sensitive=False)(*args)
+    return result
+
+
+def client_of(token: str, role: Membership.Role) -> Client | str:
+    """Whom this token speaks for now, or why it does not."""
+    found = find_token(token)
+    if found is None:
+        return NOT_VALID
+    actor = actor_of_user(found.user, found.workspace_id)
+    if not has_role(actor, role, found.workspace_id):
+        return NOT_ALLOWED
+    return Client(token, actor, found.workspace_id)
+
+
+def _token_in_frame(text: str) -> str:
+    try:
+        frame = orjson.loads(text)
+    except ValueError:
+        return ""
+    if not isinstance(frame, dict) or frame.get("type") != "auth":
+        return ""
+    token = frame.get("token")
+    return token if isinstance(token, str) else ""
+
+
+def _token_in_header(scope: Scope) -> str:
+    """The token that was sent with the upgrade; empty without one."""
+    header = dict(scope["headers"]).get(b"authorization", b"")
+    try:
+        return text_of(header) if header else ""
+    except AuthenticationFailed:
+        return ""

@@ -1,0 +1,48 @@
+"""A running server, and people with tokens for it."""
+
+from dataclasses import dataclass
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from flows.models import Membership, Workspace
+from portal.access.models import ApiToken
+from portal.access.tokens import create_token
+from tests.prefect.sockets import ClientSocket
+from tests.processes import Child, RunningStack, answers, free_port, wait_until
+
+
+@dataclass
+class Serving:
+    """A server, and a token of an operator of the default workspace."""
+
+    port: int
+    child: Child
+    token: str
+
+    def socket(self, path: str, token: str | None = None) -> ClientSocket:
+        return ClientSocket(self.port, path, token or self.token)
+
+
+def token_of(role: str, workspace: str = "default") -> str:
+    """A token of a new member of a workspace."""
+    home = Workspace.objects.get_or_create(name=workspace)[0]
+    user = get_user_model().objects.create_user(f"{role}-{workspace}")
+    Membership.objects.create(user=user, workspace=home, role=role)
+    return create_token(user, home)[1]
+
+
+@pytest.fixture
+def serving(stack: RunningStack) -> Serving:
+    port = free_port()
+    child = stack.start("serve", "--port", str(port))
+    token = token_of("operator")
+    wait_until(lambda: answers(port), what="the server answers")
+    return Serving(port, child, token)
+
+
+def revoke_all() -> None:
+    """End every token there is."""
+    from django.utils.timezone import now
+
+    ApiToken.objects.update(revoked=now())
