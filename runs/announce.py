@@ -1,7 +1,8 @@
 """The two ports through which `runs` calls upward, after a commit.
 
-`ring` says that there may be work in a queue; `publish` says that a run has changed. Both are hints:
-they never raise, and nothing depends on their arrival. `agents` and `portal` fill them when the apps load.
+`ring` says that there may be work in a queue; `publish` says that a run has changed, or that events came.
+Both are hints: they never raise, and nothing depends on their arrival. `agents` and `portal` fill them when
+the apps load.
 """
 
 import logging
@@ -29,8 +30,18 @@ class RunChanged:
         return {k: str(v) if isinstance(v, UUID) else v for k, v in fields.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class EventsStored:
+    """A workspace has new events, besides those of its flow runs' states."""
+
+    workspace_id: UUID
+
+    def as_json(self) -> dict[str, Any]:
+        return {"workspace_id": str(self.workspace_id)}
+
+
 RingPort = Callable[[UUID], None]
-PublishPort = Callable[[RunChanged], None]
+PublishPort = Callable[[RunChanged | EventsStored], None]
 
 SLOW_SECONDS = 0.5
 SILENT_SECONDS = 5.0
@@ -64,8 +75,8 @@ def ring(queue_id: UUID) -> None:
         _hint(lambda: port(queue_id), f"ring queue {queue_id}")
 
 
-def publish(message: RunChanged) -> None:
-    """Say that a run has changed. A page that misses it re-reads when it sees the gap."""
+def publish(message: RunChanged | EventsStored) -> None:
+    """Say that a run has changed, or that events came. Who misses it re-reads when it sees the gap."""
     port = _publish
     if port is not None:
         _hint(lambda: port(message), f"publish {message}")

@@ -1,10 +1,12 @@
 """Storing events that flows emit. Those of flow-run states are made by a trigger of the history table."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from flows.catalog.json_text import json_text
+from runs import announce
 from runs.session import Session
 
 INSERT = """
@@ -23,4 +25,7 @@ def store_events(session: Session, workspace_id: UUID, events: Sequence[Mapping[
     """Store events; return the ids of those that were not there before."""
     rows = json_text(list(events), default=str)
     with session.transaction() as tx:
-        return [row[0] for row in tx.execute(INSERT, [workspace_id, rows])]
+        stored = [row[0] for row in tx.execute(INSERT, [workspace_id, rows])]
+        if stored:
+            tx.on_commit(partial(announce.publish, announce.EventsStored(workspace_id)))
+        return stored

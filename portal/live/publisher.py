@@ -6,7 +6,7 @@ from django.conf import settings
 from agents import doorbell
 from agents.hints import hint
 from flows.sdk.states import StateType
-from runs.announce import RunChanged
+from runs.announce import EventsStored, RunChanged
 
 ENDING = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 
@@ -21,17 +21,29 @@ def workspace_group(workspace_id: object) -> str:
     return f"runs.{workspace_id}"
 
 
-def publish(message: RunChanged) -> None:
-    """Send `message` to the run's page, to the lists of its workspace and, if it asks for the end of a run
-    that is executed, to its agent.
+def events_group(workspace_id: object) -> str:
+    """The group of the sockets that follow this workspace's events."""
+    return f"events.{workspace_id}"
+
+
+def publish(message: RunChanged | EventsStored) -> None:
+    """Send `message` to those who listen and, if it asks for the end of a run that is executed, to its agent.
 
     The channel name and the body are those of channels_redis' pub/sub layer, whose own `group_send`
     would open an event loop and a connection per call; a test holds us to a real consumer.
     """
-    body = get_channel_layer().serialize({"type": "run.changed", **message.as_json()})
+    kind, groups = _address(message)
+    body = get_channel_layer().serialize({"type": kind, **message.as_json()})
     pipeline = doorbell.connection().pipeline(transaction=False)
-    for group in (run_group(message.run_id), workspace_group(message.workspace_id)):
+    for group in groups:
         pipeline.publish(f"{settings.CHANNEL_PREFIX}__group__{group}", body)
-    if message.state_type in ENDING:
+    if isinstance(message, RunChanged) and message.state_type in ENDING:
         hint(pipeline, message.run_id)
     pipeline.execute()
+
+
+def _address(message: RunChanged | EventsStored) -> tuple[str, list[str]]:
+    """The kind of the message, and the groups that get it: a run's page, and lists of its workspace."""
+    if isinstance(message, EventsStored):
+        return "events.stored", [events_group(message.workspace_id)]
+    return "run.changed", [run_group(message.run_id), workspace_group(message.workspace_id)]

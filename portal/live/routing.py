@@ -10,6 +10,8 @@ from django.urls import path, re_path
 
 from portal.live.consumers import RunConsumer, RunsConsumer
 from portal.prefect.events_in import events_in
+from portal.prefect.events_out import events_out
+from portal.prefect.logs_out import logs_out
 
 
 class Nowhere(AsyncWebsocketConsumer):
@@ -28,6 +30,8 @@ elsewhere = re_path("", Nowhere.as_asgi())
 # Those of Prefect's clients, which show a token. Cookies open none of them, so their origin does not matter.
 CLIENT_SOCKETS: dict[str, Any] = {
     "api/events/in": events_in,
+    "api/events/out": events_out,
+    "api/logs/out": logs_out,
 }
 
 # A page of another site may open a socket with our cookie, hence the check of the origin.

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
-from django.db import InterfaceError, OperationalError
 from pydantic import ValidationError
 
 from flows.models import Membership
@@ -24,8 +23,8 @@ from portal.prefect.opening import (
     Send,
     Socket,
     client_of,
-    in_thread,
     open_socket,
+    persistently,
     text_in,
 )
 from portal.prefect.receipts import receipts_of
@@ -34,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
 LINGER_SECONDS = 0.005  # for more frames to come, which are stored with the first
-FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.25, 2.0
 ROLE = Membership.Role.OPERATOR
 
 
@@ -84,22 +82,11 @@ async def _take(socket: Socket, client: Client, frames: list[str]) -> None:
         except ValidationError as error:
             wrong = f"This is no event: {first_of(error)}"
             break
-    if events and (refused := await _persistently(client, events)):
+    if events and (refused := await persistently(_store, client, events)):
         await socket.close(NOT_AUTHORISED, refused)
     if wrong:
         logger.warning("A client of workspace %s was cut off. %s", client.workspace_id, wrong)
         await socket.close(BAD_FRAME, wrong)
-
-
-async def _persistently(client: Client, events: list[ClientEvent]) -> str:
-    back_off = FIRST_BACK_OFF
-    while True:
-        try:
-            return await in_thread(_store, client, events)
-        except (OperationalError, InterfaceError) as error:  # away, or two writers waited for each other
-            logger.warning("Events wait for PostgreSQL: %s", error)
-        await asyncio.sleep(back_off)
-        back_off = min(LONGEST_BACK_OFF, 2 * back_off)
 
 
 def _store(client: Client, events: list[ClientEvent]) -> str:

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 import orjson
 from channels.db import database_sync_to_async
+from django.db import InterfaceError, OperationalError
 from rest_framework.exceptions import AuthenticationFailed
 
 from flows.models import Membership
@@ -29,6 +30,8 @@ NOT_AUTHORISED = 1008  # what Prefect's clients take for a failure of authentica
 BAD_FRAME = 1002
 TRY_AGAIN = 1013
 
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.25, 2.0
+SECONDS_BETWEEN_CHECKS = 30.0
 SECONDS_TO_SAY_WHO = 10.0
 SECONDS_TO_TAKE_A_FRAME = 10.0
 WITHOUT_ONE = (
@@ -115,6 +118,18 @@ async def in_thread(work: Callable[..., Result], *args: Any) -> Result:
     return result
 
 
+async def persistently(work: Callable[..., Result], *args: Any) -> Result:
+    """`in_thread`, again and again while PostgreSQL is away, or when two writers waited for each other."""
+    back_off = FIRST_BACK_OFF
+    while True:
+        try:
+            return await in_thread(work, *args)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("A socket waits for PostgreSQL: %s", error)
+        await asyncio.sleep(back_off)
+        back_off = min(LONGEST_BACK_OFF, 2 * back_off)
+
+
 def client_of(token: str, role: Membership.Role) -> Client | str:
     """Whom this token speaks for now, or why it does not."""
     found = find_token(token)
@@ -144,3 +159,30 @@ def _token_in_header(scope: Scope) -> str:
         return text_of(header) if header else ""
     except AuthenticationFailed:
         return ""
+
+
+async def gone(socket: Socket) -> None:
+    """Wait until the client closes the socket; what it says is left unread. Raises Gone."""
+    while True:
+        await socket.text()
+
+
+async def watched(socket: Socket, client: Client, role: Membership.Role) -> None:
+    """Look now and then whether the client may still be here. Raises Gone when its token has ended."""
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_CHECKS)
+        found = await persistently(client_of, client.token, role)
+        if isinstance(found, str):
+            await socket.close(NOT_AUTHORISED, found)
+
+
+async def either(*works: Coroutine[Any, Any, None]) -> None:
+    """Do all of this until the first one ends, and raise what it raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -131,5 +131,7 @@ def event(name: str = "order.paid", resource: str = "order.1", **fields: Any) ->
         "occurred": datetime.now(UTC).isoformat(),
         "event": name,
         "resource": {"prefect.resource.id": resource},
+        "related": [],
+        "payload": {},
         **fields,
     }
