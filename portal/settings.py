@@ -192,5 +192,8 @@ AGENT_PRELOAD = [
     *filter(None, (name.strip() for name in os.environ.get("AGENT_PRELOAD", "").split(","))),
 ]
 
+# Prefect's clients: seconds between the heartbeats of a run. One that misses three has crashed; 0: never.
+PORTAL_HEARTBEAT_SECONDS = _number("PORTAL_HEARTBEAT_SECONDS", 180)
+
 # The most runs that one backfill may have.
 PORTAL_BACKFILL_MOST_RUNS = int(_number("PORTAL_BACKFILL_MOST_RUNS", 100_000))

@@ -17,6 +17,7 @@ from flows.catalog.json_text import json_text
 from flows.sdk.recorder import LogLine, NewArtifact
 from runs import announce
 from runs.batch import clean, record_artifacts, record_lines
+from runs.by_prefect import BY_PREFECT
 from runs.session import Transaction
 
 logger = logging.getLogger(__name__)
@@ -32,10 +33,10 @@ DETAILS = (
 
 # Locked in key order, as every writer of runs does. The lock also lets one reporter of a run at a time look
 # for task runs by their keys, so that two cannot both find none.
-TOUCH = """
+TOUCH = f"""
 WITH mine AS (
     SELECT r.id FROM runs_flowrun r LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
-    WHERE r.id = ANY(%s) AND r.workspace_id = %s AND r.lease_expires IS NULL AND root.lease_expires IS NULL
+    WHERE r.id = ANY(%s) AND r.workspace_id = %s AND {BY_PREFECT}
     ORDER BY r.id FOR NO KEY UPDATE OF r
 )
 UPDATE runs_flowrun r SET version = version + 1 FROM mine WHERE r.id = mine.id

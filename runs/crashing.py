@@ -18,8 +18,11 @@ VALUES (%s, clock_timestamp(), %s, %s, 'flow_runs', %s)
 MARK = "What it logged in its last moments may be missing."
 
 
-def end_for(session: Session, run_id: UUID, attempt: int, state: State) -> Verdict:
-    """Propose the end of an attempt in place of its process, and say in the run's log why it breaks off."""
+def end_for(session: Session, run_id: UUID, attempt: int | None, state: State) -> Verdict:
+    """Propose the end of an attempt in place of its process, and say in the run's log why it breaks off.
+
+    `attempt` None: a Prefect client executes the run.
+    """
     with session.transaction() as tx:
         verdict = transition_in(tx, run_id, state, attempt=attempt)
         if verdict.status is not Status.ABORT:

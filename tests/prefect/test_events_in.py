@@ -7,6 +7,7 @@ import pytest
 from flows.models import Workspace
 from runs.models import Event, FlowRun, TaskRun, TaskRunState
 from tests.factories import lease, make_deployment, make_queue, make_run
+from tests.prefect.runs import prefect_run
 from tests.prefect.serving import Serving, revoke_all, serving, token_of
 from tests.prefect.sockets import ClientSocket, event, task_event
 
@@ -16,7 +17,7 @@ PATH = "events/in"
 
 @pytest.fixture
 def run(serving: Serving) -> FlowRun:
-    return make_run()
+    return prefect_run()
 
 
 def send(serving: Serving, *events: object) -> None:
@@ -88,7 +89,15 @@ def test_what_agents_or_others_own_is_left_alone(serving: Serving, run: FlowRun)
         make_deployment(queue=make_queue(workspace=Workspace.objects.create(name="elsewhere")))
     )
 
-    send(serving, task_event(run), task_event(foreign), task_event(None, "Completed", dynamic_key="kept"))
+    queued = make_run()
+
+    send(
+        serving,
+        task_event(run),
+        task_event(foreign),
+        task_event(queued),
+        task_event(None, "Completed", dynamic_key="kept"),
+    )
 
     assert TaskRun.objects.get().dynamic_key == "kept"
     foreign.refresh_from_db()
@@ -99,7 +108,7 @@ def test_a_task_run_of_another_run_is_not_taken_over(serving: Serving, run: Flow
     task_run_id = uuid4()
     send(serving, task_event(run, "Completed", task_run_id=task_run_id))
 
-    send(serving, task_event(make_run(), "Failed", task_run_id=task_run_id, seconds=9))
+    send(serving, task_event(prefect_run(), "Failed", task_run_id=task_run_id, seconds=9))
 
     assert TaskRun.objects.get().state_name == "Completed"
     assert TaskRunState.objects.count() == 1

@@ -8,15 +8,24 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
+from flows.models import Deployment
 from runs.client_reports import record_task_states
+from runs.create import create_flow_run
 from runs.models import Artifact, Event, FlowRun, Log, TaskRun
 from runs.session import DjangoSession
 from tests.factories import lease
 from tests.portal.fixtures import Caller
+from tests.prefect.runs import prefect_run
 from tests.prefect.sockets import event, task_event
 
 pytestmark = pytest.mark.django_db
 NewRun = Callable[..., FlowRun]
+
+
+@pytest.fixture
+def new_run(deployment: Deployment) -> NewRun:
+    """Makes a run of `deployment` that a Prefect client executes."""
+    return lambda: prefect_run(create_flow_run(deployment, parameters={"year": 1962}))
 
 
 def line(run: FlowRun | None, message: str = "hello", **fields: Any) -> dict[str, Any]:

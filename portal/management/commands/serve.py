@@ -1,12 +1,16 @@
 import os
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, connection
 
 from portal.prefect.receipts import ReceiptProtocol
+from runs.session import DjangoSession
+from runs.silence import hear_from_now_on
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 LARGEST_MESSAGE = 2 * 1024 * 1024
@@ -35,6 +39,9 @@ class Command(BaseCommand):
             )
         # WhiteNoise streams its files from an ordinary iterator; they are small, and cached by browsers.
         warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
+        with suppress(OperationalError):  # away for now: nobody is judged by heartbeats meanwhile, either
+            hear_from_now_on(DjangoSession())
+            connection.close()
         self.stdout.write(f"Serving on http://{host}:{port}")
         self.stdout.flush()
         uvicorn.run(
