@@ -50,9 +50,11 @@ WITH given AS (
     SELECT DISTINCT * FROM json_to_recordset(%s::json) AS g(
         task_run_id uuid, flow_run_id uuid, task_key text, dynamic_key text)
 ), known AS (
-    SELECT t.* FROM runs_taskrun t WHERE t.id IN (SELECT task_run_id FROM given)
+    SELECT t.id, t.flow_run_id, t.workspace_id, t.task_key, t.dynamic_key, t.attempt
+    FROM runs_taskrun t WHERE t.id IN (SELECT task_run_id FROM given)
     UNION
-    SELECT t.* FROM given g JOIN runs_taskrun t ON t.flow_run_id = g.flow_run_id
+    SELECT t.id, t.flow_run_id, t.workspace_id, t.task_key, t.dynamic_key, t.attempt
+    FROM given g JOIN runs_taskrun t ON t.flow_run_id = g.flow_run_id
         AND t.task_key = g.task_key AND t.dynamic_key = g.dynamic_key AND t.attempt = 0
 )
 SELECT id, flow_run_id, workspace_id, task_key, dynamic_key,

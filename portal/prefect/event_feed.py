@@ -1,6 +1,7 @@
 """What happens in a workspace, read once and handed to every socket of this process that listens."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from portal.prefect.opening import persistently
 from portal.prefect.tail import FAR, NEAR, Key, Rows, Tail
 from runs.models import Event
 
+logger = logging.getLogger(__name__)
+
 SECONDS_BETWEEN_LOOKS = 0.1
 # Hints may be lost, and some events are made without one.
 SECONDS_WITHOUT_HINT = 2.0
@@ -26,15 +29,26 @@ class Listener:
     """A socket's place in a feed: events wait here until it takes them."""
 
     def __init__(self) -> None:
-        self.events: asyncio.Queue[Row] = asyncio.Queue(MOST_WAITING)
-        self.lags = False
+        self._events: asyncio.Queue[Row | None] = asyncio.Queue(MOST_WAITING)
+        self._is_over = False
 
     def offer(self, rows: Rows) -> None:
+        """Let these wait, too. If there are too many of them, it is over."""
         for row in rows:
-            if self.events.full():
-                self.lags = True
+            if self._events.full():
+                self._is_over = True
                 return
-            self.events.put_nowait(row)
+            self._events.put_nowait(row)
+
+    def end(self) -> None:
+        """Nothing more is to come: the feed has failed."""
+        self._is_over = True
+        if not self._events.full():
+            self._events.put_nowait(None)
+
+    async def take(self) -> Row | None:
+        """The next event; None when some were lost."""
+        return None if self._is_over else await self._events.get()
 
 
 class EventFeed:
@@ -47,6 +61,14 @@ class EventFeed:
 
     def start(self) -> None:
         self._following = asyncio.create_task(self._follow())
+        self._following.add_done_callback(self._ended)
+
+    def _ended(self, following: asyncio.Task[None]) -> None:
+        if following.cancelled():
+            return
+        logger.error("Events cannot be followed any more.", exc_info=following.exception())
+        for listener in self.listeners:
+            listener.end()
 
     def stop(self) -> None:
         if self._following:

@@ -104,8 +104,7 @@ def _stored(client: Client, wanted: EventFilter, after: tuple[datetime, UUID] | 
 
 async def _send_live(socket: Socket, wanted: EventFilter, listener: Listener, sent: set[UUID]) -> None:
     """Send what happens from now on. Raises Gone when the client does not keep up."""
-    while not listener.lags:
-        row = await listener.events.get()
+    while (row := await listener.take()) is not None:
         if row["id"] not in sent and wanted.includes(row):
             await socket.tell(as_frame(row))
     await socket.close(TRY_AGAIN, "The client does not keep up.")

@@ -23,7 +23,7 @@ TASK_RUN, FLOW_RUN = "prefect.task-run.", "prefect.flow-run."
 HEARTBEAT = "prefect.flow-run.heartbeat"
 RESOURCE_ID, ROLE = "prefect.resource.id", "prefect.resource.role"
 
-Labels = Annotated[dict[str, str], Field(max_length=500)]
+Labels = Annotated[dict[str, str], Field(max_length=1000)]
 
 
 @dataclass(slots=True)
@@ -32,15 +32,15 @@ class ClientEvent:
 
     id: UUID
     occurred: AwareDatetime
-    event: Annotated[str, Field(min_length=1, max_length=300)]
+    event: Annotated[str, Field(min_length=1)]
     resource: Labels
-    related: Annotated[list[Labels], Field(max_length=100)] = Field(default_factory=list)
+    related: Annotated[list[Labels], Field(max_length=1000)] = Field(default_factory=list)
     payload: dict[str, Any] = Field(default_factory=dict)
     follows: UUID | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.resource.get(RESOURCE_ID, "")) <= 500:
-            raise ValueError(f"resource needs {RESOURCE_ID}, a text of up to 500 characters")
+        if not self.resource.get(RESOURCE_ID):
+            raise ValueError(f"resource needs {RESOURCE_ID}")
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ BENCHMARKS = (
     "recovery",
     "prefect",
     "backfill_plan",
+    "prefect_events",
 )
 
 

@@ -13,6 +13,7 @@ from flows.models import Workspace
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine
 from flows.sdk.states import Cancelling, Pending, Running
+from portal.live.routing import CLIENT_SOCKETS
 from runs.batch import record_lines
 from runs.events import store_events
 from runs.models import FlowRun, FlowRunState
@@ -39,8 +40,8 @@ def listening(
 
 
 def names(socket: ClientSocket, count: int) -> list[str]:
-    """The next events' names."""
-    return [socket.hear()["event"]["event"] for _ in range(count)]
+    """The next events' names, each within a moment."""
+    return [socket.hear(SOON)["event"]["event"] for _ in range(count)]
 
 
 def is_silent(socket: ClientSocket) -> bool:
@@ -132,8 +133,8 @@ def test_a_bad_filter_closes_the_socket(serving: Serving, path: str, frame: str)
 
 
 def test_only_tokens_open_these_sockets(serving: Serving) -> None:
-    for path in ("events/in", "events/out", "logs/out"):
-        assert ClientSocket(serving.port, path, None).closed()[0] == 1008
+    for path in CLIENT_SOCKETS:
+        assert ClientSocket(serving.port, path.removeprefix("api/"), None).closed()[0] == 1008
 
 
 def test_other_sockets_are_refused_before_they_open(serving: Serving) -> None:
