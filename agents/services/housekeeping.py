@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, Max, OuterRef
 
 from agents.models import Agent, ServiceStatus
 from agents.services.database import alone
@@ -15,7 +15,7 @@ from runs.session import DjangoSession
 
 # An agent that executed runs is named on their pages, and stays as long as they do.
 KEEP_IDLE_AGENTS = timedelta(days=1)
-# The newest one says since when no scheduler ran; see `materialise`.
+# Counted from the newest one: that says since when no scheduler ran, however long ago; see `materialise`.
 KEEP_STATUSES = timedelta(days=30)
 # Code is stored before its deployment is made; a run that was just claimed may still fetch what was replaced.
 KEEP_UNUSED_BUNDLES = timedelta(days=1)
@@ -39,4 +39,6 @@ def remove_stale_rows(now: datetime) -> None:
     """Delete agents that left without having executed a run, and statuses of ended processes."""
     executed = FlowRun.objects.filter(agent=OuterRef("pk"))
     Agent.objects.filter(~Exists(executed), last_seen__lt=now - KEEP_IDLE_AGENTS).delete()
-    ServiceStatus.objects.filter(last_success__lt=now - KEEP_STATUSES).delete()
+    newest = ServiceStatus.objects.aggregate(newest=Max("last_success"))["newest"]
+    if newest is not None:
+        ServiceStatus.objects.filter(last_success__lt=newest - KEEP_STATUSES).delete()

@@ -107,7 +107,7 @@ def remove_unwanted(now: datetime) -> None:
     """Delete coming runs whose schedule is deleted or inactive, or whose deployment is paused."""
     # A slot that has passed was moved by a calendar, if nobody touched the run since.
     coming = FlowRun.objects.filter(
-        NOT_STARTED, Q(slot__gt=now) | Q(slot__lte=now, version=1), expected_start_time__gt=now
+        NEVER_TRIED, Q(slot__gt=now) | Q(slot__lte=now, version=1), expected_start_time__gt=now
     )
     unwanted = coming.filter(Q(schedule=None) | Q(schedule__active=False) | Q(deployment__paused=True))
     _delete(list(unwanted.values_list("id", flat=True)[: BATCH * FEWEST]))

@@ -69,5 +69,5 @@ def exists(time: datetime, zone: ZoneInfo) -> bool:
 def end_of_gap(time: datetime, zone: ZoneInfo) -> datetime:
     """`time`; if the clock skips it, the first time that it shows again."""
     while not exists(time, zone):
-        time = time.replace(second=0) + MINUTE
+        time = time.replace(second=0, microsecond=0) + MINUTE
     return time

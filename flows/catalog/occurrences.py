@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
 
 from flows.catalog.calendars import REACH, OpenTimes, open_times
 from flows.catalog.clocks import ScheduleError
@@ -83,19 +82,26 @@ def newest(plan: Plan, since: datetime, until: datetime, count: int) -> list[Occ
 def check_plan(plan: Plan, now: datetime) -> None:
     """Raise ScheduleError unless the rule can be read and its calendar leaves something of it."""
     validate(plan.rule)
-    if plan.calendar is None:
+    calendar = plan.calendar
+    if calendar is None:
         return
-    coming: list[Occurrence] = []
-    for each in islice(occurrences(plan, now), LOOKED_AT):
+    refused: list[Occurrence] = []
+    while len(refused) < LOOKED_AT:
+        slot = next(slots(plan.rule, now), None)
+        if slot is None:
+            break
+        each = _judged(calendar, plan.moves, slot)
         if each.at is not None:
             return
-        coming.append(each)
-    if coming:
-        first, last = coming[0], coming[-1]
+        refused.append(each)
+        # From one closed time to the next: a rule by the minute has a thousand slots in one Sunday.
+        until, _ = calendar.closed(slot) or (slot, "")
+        now = max(slot, until - INSTANT)
+    if refused:
+        first, last = refused[0], refused[-1]
         raise ScheduleError(
-            f"Calendar '{plan.calendar.name}' (on the clock of {plan.calendar.zone.key}) leaves none of the "
-            f"next {len(coming)} times of this schedule, from {first.slot:%Y-%m-%d} to {last.slot:%Y-%m-%d}: "
-            f"{first.reason}."
+            f"Calendar '{calendar.name}' (on the clock of {calendar.zone.key}) leaves nothing of this schedule "
+            f"from {first.slot:%Y-%m-%d} to {last.slot:%Y-%m-%d}: {first.reason}."
         )
 
 

@@ -70,7 +70,17 @@ def test_agents_that_left_without_a_trace_are_forgotten() -> None:
 def test_statuses_of_ended_schedulers_are_forgotten_after_a_month() -> None:
     report_success("sweep", ago=timedelta(days=31))
     report_success("late", ago=timedelta(days=29))
+    report_success("reap")
 
     keep_house(database_time())
 
-    assert [status.name for status in ServiceStatus.objects.all()] == ["late"]
+    assert sorted(status.name for status in ServiceStatus.objects.all()) == ["late", "reap"]
+
+
+def test_the_last_status_says_for_ever_since_when_no_scheduler_ran() -> None:
+    """A scheduler that comes back after two months reads it, while this loop of it is at work, too."""
+    report_success("materialise", ago=timedelta(days=60))
+
+    keep_house(database_time())
+
+    assert ServiceStatus.objects.filter(name="materialise").exists()

@@ -61,7 +61,7 @@ def test_an_editor_adds_and_changes_a_schedule(
         ({"rrule": "FREQ=SECONDLY"}, "would flood"),
         ({"cron": "0 6 * * *", "parameters": "[]"}, "Write an object"),
         ({"cron": "0 6 * * *", "missed_at_most": "0"}, "missed_at_most must be 1 or more"),
-        ({"cron": "0 6 * * 6", "calendar": "bank"}, "leaves none of the next"),
+        ({"cron": "0 6 * * 6", "calendar": "bank"}, "leaves nothing of this schedule"),
     ],
 )
 def test_what_the_api_would_refuse_is_refused(
