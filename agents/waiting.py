@@ -5,19 +5,17 @@ The reasons are read off the same rows, by the same conditions, as a claim reads
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Max
 
 from agents.due import not_due
-from agents.models import Agent, ServiceStatus, WorkQueue
+from agents.models import ServiceStatus, WorkQueue
 from agents.models.work_pool import CLAIMED_BY_AGENTS
-from agents.reasons import Reason, link, listing, moment, named, place, reason, span
-from agents.registry import online_agents, spoken_name
+from agents.reasons import Reason, link, moment, reason, span
 from agents.services.database import database_time
-from agents.waiting_lines import line_before, of_order
+from agents.waiting_agents import of_agents
 from agents.waiting_slots import of_limits, of_server, of_workers, slot_wait
 from flows.models import Deployment
 from runs.models import FlowRun
@@ -49,6 +47,8 @@ def _of_scheduled(run: FlowRun, now: datetime) -> Iterator[Reason]:
     due = run.expected_start_time <= now or run.state_name == "AwaitingConcurrencySlot"
     if not due:
         yield _not_due_yet(run, now)
+    if _has_its_process(run):
+        return
     paused = list(_pauses(run))
     yield from paused
     if run.work_queue is None:
@@ -58,6 +58,11 @@ def _of_scheduled(run: FlowRun, now: datetime) -> Iterator[Reason]:
     yield from _of_scheduler(now)
 
 
+def _has_its_process(run: FlowRun) -> bool:
+    """Whether it is tried again where it ran: no switch, queue or scheduler has to do with that."""
+    return run.lease_expires is not None or run.root_run_id is not None
+
+
 def _of_work(run: FlowRun, queue: WorkQueue, now: datetime) -> Iterator[Reason]:
     """Why a run that is due, and held back by no switch, is not taken."""
     limited = list(of_limits(run, queue))
@@ -65,7 +70,7 @@ def _of_work(run: FlowRun, queue: WorkQueue, now: datetime) -> Iterator[Reason]:
     if queue.work_pool.type not in CLAIMED_BY_AGENTS:
         yield of_workers(run, queue.work_pool, now)
     else:
-        yield from _of_agents(run, queue, may_start=not limited)
+        yield from of_agents(run, queue, may_start=not limited)
 
 
 def _no_queue(run: FlowRun, now: datetime) -> Reason:
@@ -111,48 +116,6 @@ def _pause(what: str, name: str, id: UUID, since: datetime) -> Reason:
     kind = what if what == "deployment" else f"work_{what}"
     text = f"Its {kind.replace('_', ' ')} '{name}' is paused."
     return reason(f"{what}_paused", text, link(kind, id), since=since, fix=f"Resume the {what}.")
-
-
-def _of_agents(run: FlowRun, queue: WorkQueue, may_start: bool) -> Iterator[Reason]:
-    agents = dict(online_agents(queue.id).values_list("id", "queues"))
-    if not agents:
-        yield _no_agent_online(queue)
-    if not agents or not may_start:
-        return
-    held = FlowRun.objects.filter(agent__in=agents, lease_expires__isnull=False).order_by("claimed_time")
-    holders = list(held.values("id", "name", "claimed_time", "agent_id"))
-    if len({holder["agent_id"] for holder in holders}) == len(agents):
-        line = line_before(run)
-        yield _agents_busy(run, holders, line.length + 1)
-        yield from of_order(run, line, {queue_id for queues in agents.values() for queue_id in queues})
-
-
-def _no_agent_online(queue: WorkQueue) -> Reason:
-    last = Agent.objects.filter(queues__contains=[queue.id]).order_by("-last_seen").first()
-    text = f"No agent serves queue '{queue.name}'"
-    if last is None:
-        text += ", and none ever did."
-    else:
-        text += f". The last one was {last.name} on {last.hostname}, seen {moment(last.last_seen)}."
-    return reason(
-        "no_agent_online",
-        text,
-        link("agent", last.id) if last else link("work_queue", queue.id),
-        since=(last.stopped or last.last_seen) if last else None,
-        fix=f"Start an agent: python manage.py rqworker {spoken_name(queue)}",
-    )
-
-
-def _agents_busy(run: FlowRun, holders: list[dict[str, Any]], position: int) -> Reason:
-    return reason(
-        "agents_busy",
-        f"All agents of its queue are busy with {listing(holders)}. It is {place(position)} in the queue.",
-        link("flow_run", holders[0]["id"]),
-        since=run.expected_start_time,
-        position=position,
-        fix="Start another agent, or wait.",
-        holders=named(holders),
-    )
 
 
 def _of_scheduler(now: datetime) -> Iterator[Reason]:

@@ -187,5 +187,5 @@ def test_few_queries(
         FlowRun.objects.filter(id=busy.id).update(agent=make_agent(queue))
     loaded = FlowRun.objects.select_related("deployment", "work_queue__work_pool").get(id=run.id)
 
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert codes(loaded) == ["agents_busy"]
