@@ -1,6 +1,7 @@
 """What the claim has to do, said once more in plain Python: for random states of a Portal.
 
-The model knows nothing of the SQL. It reads all rows and answers who may be taken next, and why others may not.
+The model knows nothing of the SQL. It reads all rows and answers who may be taken next, and why others
+may not.
 """
 
 from dataclasses import dataclass, field
@@ -68,19 +69,30 @@ class World:
     def add_run(self) -> FlowRun:
         deployment = self.random.choice(self.deployments)
         due = self.now - self.random.choice([-30, 0, 1, 3, 7, 12, 40]) * MINUTE
+        due -= timedelta(milliseconds=self.random.randint(0, 999))
         priority = self.random.choice([0, 0, 0, 1, 2, 10, -1, -10, NEXT])
         return FlowRun.objects.create(
             workspace=deployment.workspace, flow=deployment.flow, deployment=deployment,
             work_queue=deployment.work_queue, name=f"run-{self.random.randint(0, 10**6)}", priority=priority,
-            state_timestamp=self.now, expected_start_time=due - timedelta(milliseconds=self.random.randint(0, 999)),
+            state_timestamp=self.now, expected_start_time=due,
         )  # fmt: skip
 
 
-def place(run: FlowRun) -> datetime | tuple[Any, ...]:
+def place(run: FlowRun) -> tuple[int, datetime]:
     """Where a run stands in its queue: before all that were not put first, if it was."""
     if run.priority == NEXT:
         return (0, run.expected_start_time)
     return (1, run.expected_start_time - run.priority * LEVEL)
+
+
+def limited(run: FlowRun) -> dict[str, Any]:
+    """What may be paused and limited above a run."""
+    assert run.deployment is not None and run.work_queue is not None
+    return {"deployment": run.deployment, "queue": run.work_queue, "pool": run.work_queue.work_pool}
+
+
+def above(run: FlowRun) -> dict[str, Any]:
+    return {**limited(run), "workspace": run.workspace}
 
 
 @dataclass
@@ -93,33 +105,27 @@ class Rules:
 
     @classmethod
     def read(cls, now: datetime, served: list[UUID]) -> "Rules":
-        runs = FlowRun.objects.select_related("deployment", "work_queue__work_pool__workspace")
+        runs = FlowRun.objects.select_related("deployment", "workspace", "work_queue__work_pool__workspace")
         return cls(now, list(runs), served)
 
     def holders(self, what: str, row: Any) -> int:
-        def above(run: FlowRun) -> Any:
-            assert run.work_queue is not None
-            return {
-                "deployment": run.deployment, "queue": run.work_queue, "pool": run.work_queue.work_pool,
-                "workspace": run.workspace,
-            }[what]  # fmt: skip
-
+        """How many runs have a slot of this deployment, queue, pool or workspace."""
         live = (run for run in self.runs if run.lease_expires is not None or run.state_type in UNDER_WAY)
-        return sum(above(run) == row for run in live)
+        return sum(above(run)[what] == row for run in live)
 
     def waits(self, run: FlowRun) -> bool:
         return run.state_type == "SCHEDULED" and run.lease_expires is None
 
     def blocked_by(self, run: FlowRun) -> set[str]:
-        """The codes of all that keeps the run from being taken, whoever is there to take it."""
-        assert run.deployment is not None and run.work_queue is not None
-        above = {"deployment": run.deployment, "queue": run.work_queue, "pool": run.work_queue.work_pool}
-        found = {f"{what}_paused" for what, row in above.items() if row.paused}
+        """The codes of all that keeps the run from being taken, whichever agents there are."""
+        assert run.work_queue is not None
+        limiting = limited(run)
+        found = {f"{what}_paused" for what, row in limiting.items() if row.paused}
         if run.expected_start_time > self.now:
             return found | {"not_due_yet"}
         if found:
             return found
-        for what, row in above.items():
+        for what, row in limiting.items():
             if row.concurrency_limit == 0:
                 found.add("limit_zero")
             elif row.concurrency_limit is not None and self.holders(what, row) >= row.concurrency_limit:
@@ -127,13 +133,11 @@ class Rules:
         return found | ({"pool_type"} if run.work_queue.work_pool.type == "prefect" else set())
 
     def next_ones(self, queue_ids: set[UUID]) -> set[UUID]:
-        """The runs that may be taken next, for an agent of these queues: more than one only if they are equal."""
-        free = [r for r in self.runs if r.work_queue_id in queue_ids and self.waits(r) and not self.blocked_by(r)]
-        heads = {}
-        for run in sorted(free, key=place, reverse=True):
-            heads[run.work_queue_id] = run
-        ordered = sorted((self.turn(run), run.id) for run in heads.values())
-        return {id for turn, id in ordered if turn == ordered[0][0]}
+        """The runs that an agent of these queues may take next: more than one only if they are equal."""
+        mine = [run for run in self.runs if run.work_queue_id in queue_ids]
+        free = [run for run in mine if self.waits(run) and not self.blocked_by(run)]
+        first = min(map(self.turn, free), default=None)
+        return {run.id for run in free if self.turn(run) == first}
 
     def turn(self, run: FlowRun) -> tuple[Any, ...]:
         assert run.work_queue is not None
