@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flows.sdk.hashing import HashError, hash_objects
 from flows.sdk.locking import LockManager
 from flows.sdk.result_files import ResultStorage
+from flows.sdk.reuse import scope_of
 
 if TYPE_CHECKING:
     from flows.sdk.base_transaction import IsolationLevel
@@ -178,7 +179,11 @@ class FlowParameters(CachePolicy):
 
 
 class RunId(CachePolicy):
-    """The surrounding flow run; the task run itself outside flows."""
+    """The surrounding flow run, in all of its attempts; the task run itself outside flows.
+
+    A subflow is known by its place, since each attempt of its root run makes it anew; and a run that was
+    asked to reuse the results of another one goes on with those.
+    """
 
     def compute_key(
         self,
@@ -187,7 +192,7 @@ class RunId(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str:
-        return str(task_ctx.flow.run.id if task_ctx.flow else task_ctx.id)
+        return scope_of(task_ctx.flow) if task_ctx.flow else str(task_ctx.id)
 
 
 @dataclass(kw_only=True)

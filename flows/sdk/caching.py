@@ -7,7 +7,6 @@ so that a run that is retried, resumed or rescheduled goes on where it was: the 
 
 import logging
 import os
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs
@@ -17,7 +16,7 @@ from flows.sdk.context import FlowRunContext, TaskRunContext
 from flows.sdk.hashing import hash_objects
 from flows.sdk.result_options import is_asked_for, is_cached_in_memory
 from flows.sdk.results import ResultStore, current_keeper
-from flows.sdk.reuse import is_anew
+from flows.sdk.reuse import is_anew, scope_of
 from flows.sdk.states import Completed, Failed, MissingResult, State, StoredValue
 from flows.sdk.steps import Steps
 from flows.sdk.transactions import Transaction
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from flows.sdk.tasks import Task
 
 _logger = logging.getLogger("flows.results")
-
-# Names the place of a flow run in its tree: a subflow has a new id in each try of its parent.
-replay_scope: ContextVar[str] = ContextVar("replay_scope", default="")
 
 
 def kept(call: "TaskCall", context: TaskRunContext) -> Steps[State]:
@@ -147,11 +143,6 @@ def _formatted(template: str, inputs: dict[str, Any]) -> str:
         )
     except (LookupError, AttributeError, ValueError) as error:
         raise CacheKeyError(f"result_storage_key={template!r} cannot be filled in: {error!r}") from error
-
-
-def scope_of(flow: FlowRunContext) -> str:
-    """What the keys of a flow run's own results begin with."""
-    return replay_scope.get() or str(flow.run.result_scope or flow.run.id)
 
 
 def _replay_key(call: "TaskCall", flow: FlowRunContext) -> str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.sdk import logs, names
-from flows.sdk.caching import replay_scope, scope_of
 from flows.sdk.context import (
     FlowRunContext,
     current_flow,
@@ -22,7 +21,7 @@ from flows.sdk.inputs import UpstreamTaskError, futures_of, resolved
 from flows.sdk.options import key_of
 from flows.sdk.parameters import as_json
 from flows.sdk.recorder import FlowRunInfo, NewFlowRun, Recorder
-from flows.sdk.reuse import all_anew, is_anew
+from flows.sdk.reuse import all_anew, is_anew, replay_scope, scope_of
 from flows.sdk.scripts import script_recorder
 from flows.sdk.states import Failed, Pending, Running, State
 from flows.sdk.steps import Steps, Wait

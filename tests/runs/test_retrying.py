@@ -186,8 +186,11 @@ def test_counters_go_on_so_that_used_up_retries_stay_used_up(attempt: Try) -> No
     assert (len(calls), run.run_count) == (3, 3)
 
 
-def test_a_new_run_with_other_parameters_takes_the_results_of_equal_calls(attempt: Try) -> None:
-    work, run = Work(), make_run(parameters={"year": 1962})
+@pytest.mark.parametrize("options", [{}, {"persist_result": True}], ids=["plain", "persist_result"])
+def test_a_new_run_with_other_parameters_takes_the_results_of_equal_calls(
+    attempt: Try, options: dict[str, Any]
+) -> None:
+    work, run = Work(**options), make_run(parameters={"year": 1962})
     attempt(work.flow, run)
     new = run_again(run, {"year": 1999}, ANNA, reuse_results=True)
 
@@ -211,6 +214,22 @@ def test_a_new_run_that_shares_results_keeps_what_it_returns_itself(attempt: Try
     assert set(returned.values_list("flow_run", "key")) == {
         (each.id, f"{each.id}/returned") for each in (run, new)
     }
+
+
+@pytest.mark.parametrize("options", [{}, {"persist_result": True}], ids=["plain", "persist_result"])
+def test_a_subflow_that_failed_half_way_goes_on_there(attempt: Try, options: dict[str, Any]) -> None:
+    part = Work(**options)
+
+    @flow
+    def work() -> int:
+        return part.flow(year=1999)
+
+    run = make_run()
+    attempt(work, run)
+    part.repaired()
+
+    assert attempt(work, reopened(run)).result() == 19
+    assert part.calls == ["load"]
 
 
 def test_a_completed_subflow_is_called_again_from_its_place_on(attempt: Try) -> None:
