@@ -17,7 +17,9 @@ from django.urls import resolve
 from flows.models import Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE
 from flows.sdk.client import ApiClient, NoAnswer, PortalApiError
+from portal.access.actors import actor_of_user
 from portal.access.models import ApiToken
+from runs.acting import acting_as
 
 
 class PortalError(PortalApiError):
@@ -107,8 +109,9 @@ class LocalPortal:
 
     def _call(self, method: str, path: str, query: str, body: bytes) -> Any:
         match = resolve(f"/api/{path}")
-        response = match.func(self._request(method, path, query, body), *match.args, **match.kwargs)
-        response.render()
+        with acting_as(actor_of_user(self._caller).as_json):  # as the middleware does for a server
+            response = match.func(self._request(method, path, query, body), *match.args, **match.kwargs)
+            response.render()
         if response.status_code == 503:
             close_old_connections()  # the database may have restarted: the next call opens a new one
         if response.status_code >= 400:

@@ -13,6 +13,7 @@ from flows.sdk.ids import uuid7
 from flows.sdk.names import random_name
 from flows.sdk.states import Scheduled, State, StateType
 from runs import announce
+from runs.acting import acting
 from runs.collisions import settle_in
 from runs.models import FlowRun
 from runs.session import DjangoSession, Session, Transaction
@@ -121,9 +122,14 @@ class NewRun:
             state_name=state.name,
             state_message=state.message,
             state_timestamp=state.timestamp,
-            state_details=state.details,
+            state_details=self._signed(state.details),
         )
         return row
+
+    def _signed(self, details: dict[str, Any]) -> dict[str, Any]:
+        """With who acts here, unless the run itself says who made it."""
+        who = None if self.created_by else acting()
+        return {**details, "actor": who} if who else details
 
 
 _COLUMNS = (

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from flows.sdk.states import Cancelled
+from portal.client import LocalPortal
 from runs.acting import acting_as
 from runs.models import Event
 from runs.session import DjangoSession
 from runs.transition import transition
-from tests.factories import make_deployment, make_queue, make_run
+from tests.factories import default_workspace, make_deployment, make_queue, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -62,3 +63,25 @@ def test_a_state_says_who_wanted_it_and_what_was_before() -> None:
     assert first.payload["actor"]["display_value"] == "anna"
     assert second.payload["actor"]["display_value"] == "berta"
     assert (first.follows, second.follows) == (None, first.id)
+
+
+def test_a_run_that_names_no_maker_was_made_by_who_acts() -> None:
+    """A subflow is made by the agent whose process runs its root."""
+    agent = {"type": "AGENT", "id": "9", "display_value": "mill"}
+    with acting_as(lambda: agent):
+        unnamed, named = make_run(), make_run(created_by=ANNA)
+
+    actors = [
+        Event.objects.get(resource_id=f"prefect.flow-run.{run.id}").payload["actor"]
+        for run in (unnamed, named)
+    ]
+    assert actors == [agent, ANNA]
+
+
+def test_what_a_command_does_beside_the_database_is_signed() -> None:
+    body = {"flow_name": "etl", "name": "prod", "entrypoint": "etl.py:etl"}
+    made = LocalPortal(default_workspace().id).post("deployments/", body)
+
+    event = Event.objects.get(resource_id=f"prefect.deployment.{made['id']}")
+    assert event.payload["actor"]["type"] == "USER"
+    assert event.payload["actor"]["display_value"].endswith("(command line)")
