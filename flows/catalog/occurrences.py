@@ -100,8 +100,8 @@ def check_plan(plan: Plan, now: datetime) -> None:
     if refused:
         first, last = refused[0], refused[-1]
         raise ScheduleError(
-            f"Calendar '{calendar.name}' (on the clock of {calendar.zone.key}) leaves nothing of this schedule "
-            f"from {first.slot:%Y-%m-%d} to {last.slot:%Y-%m-%d}: {first.reason}."
+            f"Calendar '{calendar.name}' (on the clock of {calendar.zone.key}) leaves nothing of this "
+            f"schedule from {first.slot:%Y-%m-%d} to {last.slot:%Y-%m-%d}: {first.reason}."
         )
 
 

@@ -82,6 +82,7 @@ def test_what_a_command_does_beside_the_database_is_signed() -> None:
     body = {"flow_name": "etl", "name": "prod", "entrypoint": "etl.py:etl"}
     made = LocalPortal(default_workspace().id).post("deployments/", body)
 
-    event = Event.objects.get(resource_id=f"prefect.deployment.{made['id']}")
+    of_it = Event.objects.filter(resource_id=f"prefect.deployment.{made['id']}")
+    event = of_it.get(event="prefect.deployment.created")
     assert event.payload["actor"]["type"] == "USER"
     assert event.payload["actor"]["display_value"].endswith("(command line)")
