@@ -77,8 +77,9 @@ def deploy(
     }
     switches = {"paused": paused, "hand_back": hand_back}
     values.update({name: switch for name, switch in switches.items() if switch is not None})
-    _check(Deployment(name=name, **values))
-    check_schedules(workspace, schedules or ())
+    wanted = Deployment(name=name, **values)
+    _check(wanted)
+    check_schedules(wanted, schedules or ())
     flow, _ = get_or_create_flow(workspace, flow_name)
     deployment, made = Deployment.objects.update_or_create(flow=flow, name=name, defaults=values)
     if schedules is not None:
@@ -97,7 +98,7 @@ def change_deployment(
     for name, value in values.items():
         setattr(deployment, name, value)
     _check(deployment)
-    check_schedules(deployment.workspace, schedules or ())
+    check_schedules(deployment, schedules or ())
     deployment.save()
     if schedules is not None:
         replace_schedules(deployment, schedules)

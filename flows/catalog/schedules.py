@@ -12,11 +12,15 @@ from django.db import IntegrityError, transaction
 from flows.catalog.calendars import open_times
 from flows.catalog.clocks import ScheduleError
 from flows.catalog.occurrences import Plan, check_plan
-from flows.catalog.parameters import storage_errors
+from flows.catalog.parameters import validate
 from flows.catalog.slots import SlotRule, rule_of
 from flows.models import Calendar, Deployment, Schedule, Workspace
 from flows.models.schedule import CalendarPolicy, MissedRuns
 from flows.models.workspace import NAME_RULE
+
+
+class UnfitParametersError(ScheduleError):
+    """A schedule of which each run would fail at once: its flow does not take the parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,14 @@ class ScheduleSpec:
         times = open_times(calendar) if calendar else None
         return Plan(self.rule, times, self.calendar_policy == CalendarPolicy.MOVE)
 
-    def check(self, workspace: Workspace) -> None:
+    def check(self, deployment: Deployment) -> None:
         """Raise ScheduleError with a text that says what is wrong and how it is right."""
-        check_plan(self.plan(workspace), datetime.now(UTC))
-        for each in storage_errors("parameters", dict(self.parameters)):
-            raise ScheduleError(f"{each.field}: {each.message}")
+        check_plan(self.plan(deployment.workspace), datetime.now(UTC))
+        # What is missing may come from the deployment, which is changed without its schedules.
+        schema = deployment.parameter_openapi_schema if deployment.enforce_parameter_schema else {}
+        optional = {name: part for name, part in schema.items() if name != "required"}
+        for each in validate(optional, dict(self.parameters)):
+            raise UnfitParametersError(f"The parameters do not fit the flow. {each.field}: {each.message}")
         if self.slug:
             try:
                 NAME_RULE(self.slug)
@@ -106,12 +113,12 @@ def calendar_named(workspace: Workspace, name: str) -> Calendar | None:
     return found
 
 
-def check_schedules(workspace: Workspace, specs: Iterable[ScheduleSpec]) -> None:
+def check_schedules(deployment: Deployment, specs: Iterable[ScheduleSpec]) -> None:
     """Raises ValidationError for the first of them that is wrong."""
     slugs: set[str] = set()
     for spec in specs:
         try:
-            spec.check(workspace)
+            spec.check(deployment)
         except ScheduleError as error:
             raise ValidationError({"schedules": str(error)}) from error
         if spec.slug in slugs:
@@ -146,7 +153,7 @@ def _key(spec: ScheduleSpec) -> Any:
 
 def add_schedules(deployment: Deployment, specs: Sequence[ScheduleSpec]) -> list[Schedule]:
     """Give the deployment more schedules. Raises ValidationError."""
-    check_schedules(deployment.workspace, specs)
+    check_schedules(deployment, specs)
     with _names_once():
         return [_create(deployment, spec) for spec in specs]
 

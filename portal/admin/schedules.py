@@ -15,7 +15,7 @@ from agents.services.database import database_time
 from flows.catalog.clocks import ScheduleError
 from flows.catalog.occurrences import plan_of
 from flows.catalog.preview import merged, preview
-from flows.catalog.schedules import ScheduleSpec
+from flows.catalog.schedules import ScheduleSpec, UnfitParametersError
 from flows.catalog.slots import SlotRule
 from flows.models import Calendar, Deployment, Schedule
 from portal.access.actors import actor_of
@@ -74,9 +74,10 @@ class ScheduleForm(AnyForm):
         if given["calendar"] and given["calendar"].workspace_id != deployment.workspace_id:
             raise ValidationError({"calendar": "This calendar belongs to another workspace."})
         try:
-            spec_from(given).check(deployment.workspace)
+            spec_from(given).check(deployment)
         except ScheduleError as error:
-            field = next((name for name in RULES if given.get(name)), "cron")
+            of_rule = next((name for name in RULES if given.get(name)), "cron")
+            field = "parameters" if isinstance(error, UnfitParametersError) else of_rule
             raise ValidationError({field: str(error)}) from error
 
 

@@ -76,7 +76,7 @@ class DeploymentSchedules(Resource):
         body = ScheduleChange(data=request.data)
         body.is_valid(raise_exception=True)
         spec = replace(spec_of(schedule), **values_from(body.validated_data))
-        check_schedules(schedule.deployment.workspace, [spec])
+        check_schedules(schedule.deployment, [spec])
         change_schedule(schedule, spec)
         return Response(status=204)
 
@@ -107,7 +107,7 @@ class DeploymentSchedules(Resource):
         """The same for the schedule in the body, which is not saved; 422 if it could not be."""
         deployment: Deployment = self.get_object()
         spec = spec_from(read(ScheduleInput, request))
-        check_schedules(deployment.workspace, [spec])
+        check_schedules(deployment, [spec])
         after, count = _asked(request)
         found = _previewed(spec.plan(deployment.workspace), after, count)
         return Response({"after": after, "results": [coming_as_json(each) for each in found]})

@@ -99,6 +99,7 @@ def test_deploying_again_changes_the_schedule_of_the_same_name(editor: Caller) -
         (NIGHTLY | {"slug": "a/b"}, "The name of a schedule"),
         (NIGHTLY | {"parameters": [1]}, "must be a JSON object"),
         (NIGHTLY | {"parameters": {"text": "x" * 600_000}}, "parameters"),
+        (NIGHTLY | {"parameters": {"planet": "Mars"}}, "do not fit the flow. planet: there is no such"),
         ({"schedule": {"cron": "0 6 * * 6"}, "calendar": "bank"}, "leaves nothing of this schedule"),
     ],
 )
