@@ -123,12 +123,14 @@ def _of_waiter(waiter: Waiter) -> Reason:
     position = before[:POSITIONS_COUNTED].count() + 1
     by = f", held by {listing(runs)}" if runs else ""
     text = f"Its code waits for {waiter.wanted} of {limit.limit} slots of limit '{limit.name}'{by}."
+    if limit.limit == 0:
+        text = f"Its code waits for limit '{limit.name}', which is 0: it gives no slots until it is raised."
     return reason(
         "slot_wait",
         f"{text} It is {place(position)} in line.",
         link("concurrency_limit", limit.id),
         since=waiter.since,
         position=position,
-        fix="Wait, raise the limit, or release a slot on its page.",
+        fix="Wait, raise the limit, or release a slot on its page." if limit.limit else "Raise the limit.",
         holders=named(runs),
     )

@@ -94,7 +94,8 @@ def concurrency(
     """Hold `occupy` slots of each of these limits inside the block; wait for them before.
 
     All are taken together or none. They are free again when the block ends, when the flow run ends in
-    any way, or when its process has not been heard of for `lease_duration` seconds.
+    any way, or when its process has not been heard of for `lease_duration` seconds. A limit of 0 gives none
+    until somebody raises it.
 
     timeout_seconds: how long to wait for them; None: for ever. strict: a limit must exist.
     raise_on_lease_renewal_failure: end the block with ConcurrencySlotsLostError once its slots are lost, as

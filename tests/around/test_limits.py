@@ -3,6 +3,7 @@
 import threading
 import time
 from datetime import timedelta
+from math import inf
 from typing import Any
 from uuid import uuid4
 
@@ -159,6 +160,19 @@ def test_what_can_never_be_had_is_refused() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("lease_seconds", [60, None])
+def test_a_limit_of_zero_lets_nobody_pass_until_it_is_raised(lease_seconds: float | None) -> None:
+    limit = make_limit(limit=0, slot_decay_per_second=1)
+    want = wanted(lease_seconds=lease_seconds)
+
+    answer = acquire(SESSION, want)
+    assert (answer.wait_seconds, answer.blocked_by, answer.position) == (inf, "database", 1)
+    limit.limit = 1
+    limit.save()
+    assert is_granted(want)
+
+
+@pytest.mark.django_db
 def test_a_rate_frees_itself_slot_by_slot() -> None:
     make_limit(limit=2, slot_decay_per_second=1)
     rate = {"lease_seconds": None}
@@ -216,6 +230,24 @@ def test_whoever_waits_is_woken_when_slots_are_given_back() -> None:
 
     assert not resting.is_alive()
     assert is_granted(waiter)
+    bell.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_waits_is_woken_when_the_limit_is_raised() -> None:
+    limit, waiter = make_limit(limit=0), wanted()
+    assert not is_granted(waiter)
+    bell = SlotBell()
+    resting = threading.Thread(target=bell.rest, args=[waiter.lease_id, 30])
+    resting.start()
+    while not listeners():
+        time.sleep(0.01)
+
+    limit.limit = 1
+    limit.save()
+    resting.join(5)
+
+    assert not resting.is_alive()
     bell.close()
 
 
