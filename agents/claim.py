@@ -135,7 +135,7 @@ SELECT (SELECT concurrency_limit < (SELECT count(*) FROM live WHERE deployment_i
 TRIES = 20
 
 _LOOK = """
-SELECT attempt, lease_expires IS NOT NULL, state_type, coalesce(deadline < now(), false)
+SELECT attempt, lease_expires IS NOT NULL, state_type, coalesce(deadline < now(), false) AND state_type <> 'PAUSED'
 FROM runs_flowrun WHERE id = %s
 """
 _RENEW = f"""
