@@ -14,7 +14,7 @@ IN_ORDER = f"(r.expected_start_time AT TIME ZONE 'UTC' - {AGEING} * r.priority)"
 # Prefect's workers take no lease, so their runs count by their state.
 UNDER_WAY = """(
     r.work_queue_id IS NOT NULL
-    AND (r.lease_expires IS NOT NULL OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
+    AND (r.leased OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
 )"""
 
 # `live`: how many runs are under way, counted anew. `shut`: the deployments of which none may start.
@@ -52,7 +52,7 @@ def waiting(now: str) -> str:
     return f"""
     r.work_queue_id = q.id
       AND r.state_type = 'SCHEDULED'
-      AND r.lease_expires IS NULL
+      AND NOT r.leased
       AND {IN_ORDER} <= {now} AT TIME ZONE 'UTC' - {AGEING} * {LOWEST}
       AND r.expected_start_time <= {now}
 """

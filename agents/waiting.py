@@ -119,7 +119,7 @@ def _of_agents(run: FlowRun, queue: WorkQueue, may_start: bool) -> Iterator[Reas
         yield _no_agent_online(queue)
     if not agents or not may_start:
         return
-    held = FlowRun.objects.filter(agent__in=agents, lease_expires__isnull=False).order_by("claimed_time")
+    held = FlowRun.objects.filter(agent__in=agents, leased=True).order_by("claimed_time")
     holders = list(held.values("id", "name", "claimed_time", "agent_id"))
     if len({holder["agent_id"] for holder in holders}) == len(agents):
         line = line_before(run)

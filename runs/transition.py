@@ -57,8 +57,9 @@ UPDATE runs_flowrun SET
     expected_start_time = coalesce(%s, expected_start_time),
     start_time = coalesce(start_time, %s),
     end_time = %s,
-    deadline = coalesce(%s, CASE WHEN %s THEN deadline
-                                 WHEN state_type = 'PAUSED' AND %s THEN deadline + (%s - state_timestamp) END),
+    deadline = coalesce(%s, CASE
+        WHEN %s THEN deadline
+        WHEN state_type = 'PAUSED' AND %s THEN deadline + (%s - state_timestamp) END),
     total_run_time = total_run_time + CASE WHEN state_type = 'RUNNING'
         THEN greatest(0, extract(epoch FROM %s - state_timestamp)) ELSE 0 END,
     run_count = run_count + %s,

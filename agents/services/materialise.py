@@ -41,7 +41,7 @@ BATCH = 500
 # What exists ahead covers shorter absences of the scheduler.
 AWAY = timedelta(seconds=30)
 
-NOT_STARTED = Q(state_type=StateType.SCHEDULED, lease_expires=None)
+NOT_STARTED = Q(state_type=StateType.SCHEDULED, leased=False)
 NEVER_TRIED = NOT_STARTED & Q(attempt=0, run_count=0)
 
 # When a schedule's wanted slots run, by slot.

@@ -165,12 +165,51 @@ def test_the_claim_reads_the_partial_index() -> None:
     assert "flowrun_in_order" in json.dumps(plan)
 
 
+def test_the_reaper_reads_only_what_is_leased() -> None:
+    expired = FlowRun.objects.filter(leased=True, lease_expires__lt=datetime.now(UTC))
+    with connection.cursor() as cursor:
+        for other_way in ("seqscan", "bitmapscan"):
+            cursor.execute(f"SET LOCAL enable_{other_way} = off")
+    assert "flowrun_leased" in expired.explain()
+
+
 @pytest.fixture
 def two_sessions(transactional_db: None) -> Iterator[tuple[PsycopgSession, PsycopgSession]]:
     sessions = PsycopgSession(conninfo_of_django()), PsycopgSession(conninfo_of_django())
     yield sessions
     for session in sessions:
         session.close()
+
+
+def test_a_renewal_rewrites_the_row_in_place(
+    two_sessions: tuple[PsycopgSession, PsycopgSession],
+) -> None:
+    """It changes no index: agents renew all the time, and each index entry would be written to disk."""
+    session, observer = two_sessions
+    identity = Identity(name="agent", queue_ids=())
+    beat(session, identity)
+    make_run()
+    claimed = claim(session, identity.id, [make_queue().id])
+    assert claimed is not None
+    before = rewritten(session, observer)
+
+    for _ in range(100):
+        renew(session, claimed.run.id, claimed.run.attempt)
+
+    updates, in_place = (
+        after - each for after, each in zip(rewritten(session, observer), before, strict=True)
+    )
+    assert updates == 100
+    assert in_place >= 95  # a page that is full of older versions is left once
+
+
+def rewritten(session: PsycopgSession, observer: PsycopgSession) -> tuple[int, int]:
+    """How many updates of runs there were, by what `session` did, and how many of them in place."""
+    session.execute("SELECT pg_stat_force_next_flush()")
+    (counts,) = observer.execute(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'runs_flowrun'"
+    )
+    return counts[0], counts[1]
 
 
 def test_two_agents_that_claim_at_once_get_different_runs(
