@@ -4,6 +4,8 @@ The claim, the sweeper and the answer to "why does it wait" all read them from h
 A piece speaks of a run as `r`, of its queue as `q` and of the pool of that as `p`.
 """
 
+from datetime import timedelta
+
 from agents.models.work_pool import CLAIMED_BY_AGENTS
 from runs.models.flow_run import AGEING, LOWEST
 
@@ -17,8 +19,20 @@ UNDER_WAY = """(
     AND (r.leased OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
 )"""
 
+# `planned`: until when the loop `PLANNING` of a scheduler has seen to it that slots are not missed.
+PLANNING = "materialise"
+PLANNED = f"""
+planned AS MATERIALIZED (
+    SELECT coalesce(max(last_success), 'infinity') AS until FROM agents_servicestatus
+    WHERE name = '{PLANNING}'
+)
+"""
+# What exists ahead covers shorter absences of the scheduler.
+SCHEDULER_AWAY = timedelta(seconds=30)
+
 # `live`: how many runs are under way, counted anew. `shut`: the deployments of which none may start.
 LIVE_AND_SHUT = f"""
+{PLANNED.strip()},
 live AS MATERIALIZED (
     SELECT r.workspace_id, r.work_queue_id, r.deployment_id, count(*) AS runs
     FROM runs_flowrun r WHERE {UNDER_WAY}
@@ -58,10 +72,24 @@ def waiting(now: str) -> str:
 """
 
 
+def missed(now: str) -> str:
+    """Whether a run became due while no scheduler worked, and none has worked since. Needs `planned`.
+
+    Its schedule's policy for missed runs has yet to say whether it runs: an agent that comes back before the
+    scheduler leaves it. One that was tried, or that has just become due, is not missed.
+    """
+    return f"""(
+    r.schedule_id IS NOT NULL AND r.attempt = 0 AND r.run_count = 0
+    AND r.expected_start_time <= {now} - interval '{SCHEDULER_AWAY.total_seconds()} seconds'
+    AND r.expected_start_time > (SELECT until FROM planned))
+"""
+
+
 def claimable(now: str) -> str:
-    """Those of them whose deployment lets one start. Needs `shut`."""
+    """Those of them that were not missed, and whose deployment lets one start. Needs `planned`, `shut`."""
     return f"""
     FROM runs_flowrun r
     WHERE {waiting(now)}
       AND (r.deployment_id IS NULL OR r.deployment_id NOT IN (SELECT id FROM shut))
+      AND NOT {missed(now)}
 """

@@ -11,6 +11,7 @@ from django.db import connection
 from agents.claim import CLAIM, Claimed, Lease, claim, look, release, renew
 from agents.models import WorkQueue
 from agents.registry import Identity, beat
+from agents.services.database import database_time
 from flows.models import Deployment
 from flows.sdk.ids import uuid7
 from flows.sdk.states import Cancelling, Completed, Crashed, Running
@@ -18,11 +19,13 @@ from runs.create import NewRun, insert_runs
 from runs.models import FlowRun, TaskRun
 from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
 from runs.transition import transition
+from tests.agents.services.builders import make_schedule, report_success
 from tests.factories import make_deployment, make_queue, make_run
 
 pytestmark = pytest.mark.django_db
 
 SESSION = DjangoSession()
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -163,6 +166,38 @@ def test_the_claim_reads_the_partial_index() -> None:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {CLAIM}", [[make_queue().id], [], uuid7(), uuid7()])
         plan = cursor.fetchone()[0]
     assert "flowrun_in_order" in json.dumps(plan)
+
+
+@pytest.mark.parametrize(
+    ("due_ago", "scheduler_ago", "is_taken"),
+    [
+        (HOUR, 2 * HOUR, False),  # missed: the policy of its schedule decides
+        (HOUR, timedelta(seconds=5), True),  # it waited for an agent
+        (timedelta(seconds=10), 2 * HOUR, True),  # on time, whatever became of the scheduler
+        (HOUR, None, True),  # there has never been a scheduler
+    ],
+)
+def test_what_was_missed_is_left_to_its_schedule(
+    agent: UUID, due_ago: timedelta, scheduler_ago: timedelta | None, is_taken: bool
+) -> None:
+    schedule = make_schedule(make_deployment(), cron="@hourly")
+    run = make_run(schedule.deployment)
+    due = database_time() - due_ago
+    FlowRun.objects.filter(id=run.id).update(schedule=schedule, slot=due, expected_start_time=due)
+    if scheduler_ago is not None:
+        report_success("materialise", ago=scheduler_ago)
+
+    assert (claim_from(agent) is not None) is is_taken
+
+
+def test_a_run_of_a_schedule_that_was_tried_goes_on_without_a_scheduler(agent: UUID) -> None:
+    schedule = make_schedule(make_deployment(), cron="@hourly")
+    run = make_run(schedule.deployment)
+    due = database_time() - HOUR
+    FlowRun.objects.filter(id=run.id).update(schedule=schedule, expected_start_time=due, attempt=1)
+    report_success("materialise", ago=2 * HOUR)
+
+    assert claim_from(agent) is not None
 
 
 def test_the_reaper_reads_only_what_is_leased() -> None:
