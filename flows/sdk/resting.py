@@ -1,26 +1,31 @@
 """How a process waits for slots: by the clock, or on a bell that says whose turn it is."""
 
 from collections.abc import Callable
+from typing import Protocol
 from uuid import UUID
 
 from flows.sdk.steps import Sleep
 
-Bell = Callable[[UUID, float], None]
 
-_bell: Bell | None = None
+class Bell(Protocol):
+    """Both return when it may be the turn of this lease, after `seconds` at the latest."""
+
+    def rest(self, lease_id: UUID, seconds: float) -> None: ...
+
+    async def rest_async(self, lease_id: UUID, seconds: float) -> None: ...
 
 
-def fill(bell: Bell) -> None:
-    """Set the bell of this process: it returns when it rings for this lease, or after so many seconds."""
+_bell: Callable[[], Bell] | None = None
+
+
+def fill(bell: Callable[[], Bell]) -> None:
+    """Say how the bell of this process is got."""
     global _bell
     _bell = bell
 
 
 class Rest(Sleep):
-    """Let `seconds` pass, or wait on the bell, `on_bell` seconds at most.
-
-    Async code waits by the clock: a thread for each waiter would cost more.
-    """
+    """Let `seconds` pass, or wait on the bell, `on_bell` seconds at most."""
 
     __slots__ = ("lease_id", "on_bell")
 
@@ -33,4 +38,10 @@ class Rest(Sleep):
         if _bell is None:
             super().run()
         else:
-            _bell(self.lease_id, self.on_bell)
+            _bell().rest(self.lease_id, self.on_bell)
+
+    async def run_async(self) -> None:
+        if _bell is None:
+            await super().run_async()
+        else:
+            await _bell().rest_async(self.lease_id, self.on_bell)
