@@ -41,19 +41,21 @@ class SlotBell:
         self._wanted_at = 0.0
         self._listener: threading.Thread | None = None
 
-    def rest(self, lease_id: UUID, seconds: float) -> None:
-        """Return when it may be the turn of this lease, after `seconds` at the latest."""
+    def rest(self, lease_id: UUID, seconds: float) -> bool:
+        """Return when it may be the turn of this lease, after `seconds` at the latest. Always True."""
         rung = threading.Event()
         with self._listening(lease_id, rung.set):
             rung.wait(seconds)
+        return True
 
-    async def rest_async(self, lease_id: UUID, seconds: float) -> None:
+    async def rest_async(self, lease_id: UUID, seconds: float) -> bool:
         """As `rest`, without blocking the event loop."""
         rung = asyncio.Event()
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, rung.set)
         with self._listening(lease_id, wake), suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await rung.wait()
+        return True
 
     @contextmanager
     def _listening(self, lease_id: UUID, wake: Wake) -> Iterator[None]:

@@ -192,19 +192,22 @@ def _acquired(wanted: Wanted, on_wait: Callable[[], object] = lambda: None) -> S
             on_wait()
             said = True
         delay = FIRST_POLL if answer["position"] == 1 else min(1.5 * delay, LONGEST_POLL)
-        yield _until_next_look(wanted, answer, delay, left)
+        yield _until_next_look(server, wanted, answer, delay, left)
     wanted.missing = answer["missing"]
     if answer["missing"]:
         logger.debug("There is no concurrency limit %s: going on", ", ".join(answer["missing"]))
     return server if len(answer["missing"]) < len(wanted.names) else None
 
 
-def _until_next_look(wanted: Wanted, answer: dict[str, Any], delay: float, left: float | None) -> Rest:
+def _until_next_look(
+    server: portal.Portal, wanted: Wanted, answer: dict[str, Any], delay: float, left: float | None
+) -> Rest:
     """Slots go to those who wait in their order, so only the first in line has to look often."""
     by_clock = max(FIRST_POLL / 10, min(answer["retry_after"] or delay, LONGEST_POLL))
     on_bell = answer["retry_after"] or (FIRST_ON_BELL if answer["position"] == 1 else LONGEST_ON_BELL)
     most = LONGEST_ON_BELL if left is None else left
-    return Rest(wanted.lease_id, min(by_clock, most), min(on_bell, most))
+    bell = getattr(server, "bell", None)  # not every Portal has one
+    return Rest(bell, wanted.lease_id, min(by_clock, most), min(on_bell, most))
 
 
 def _leave_line(server: portal.Portal, wanted: Wanted) -> Steps[None]:

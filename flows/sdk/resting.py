@@ -8,11 +8,14 @@ from flows.sdk.steps import Sleep
 
 
 class Bell(Protocol):
-    """Both return when it may be the turn of this lease, after `seconds` at the latest."""
+    """Both return when it may be the turn of this lease, after `seconds` at the latest.
 
-    def rest(self, lease_id: UUID, seconds: float) -> None: ...
+    False: nobody can ring just now, and no time has passed.
+    """
 
-    async def rest_async(self, lease_id: UUID, seconds: float) -> None: ...
+    def rest(self, lease_id: UUID, seconds: float) -> bool: ...
+
+    async def rest_async(self, lease_id: UUID, seconds: float) -> bool: ...
 
 
 _bell: Callable[[], Bell] | None = None
@@ -24,24 +27,26 @@ def fill(bell: Callable[[], Bell]) -> None:
     _bell = bell
 
 
+def bell_here() -> Bell | None:
+    """The bell of this process; None if it has none."""
+    return _bell() if _bell else None
+
+
 class Rest(Sleep):
-    """Let `seconds` pass, or wait on the bell, `on_bell` seconds at most."""
+    """Wait on the bell, `on_bell` seconds at most; where none rings, let `seconds` pass."""
 
-    __slots__ = ("lease_id", "on_bell")
+    __slots__ = ("bell", "lease_id", "on_bell")
 
-    def __init__(self, lease_id: UUID, seconds: float, on_bell: float) -> None:
+    def __init__(self, bell: Bell | None, lease_id: UUID, seconds: float, on_bell: float) -> None:
         super().__init__(seconds)
+        self.bell = bell
         self.lease_id = lease_id
         self.on_bell = on_bell
 
     def run(self) -> None:
-        if _bell is None:
+        if self.bell is None or not self.bell.rest(self.lease_id, self.on_bell):
             super().run()
-        else:
-            _bell().rest(self.lease_id, self.on_bell)
 
     async def run_async(self) -> None:
-        if _bell is None:
+        if self.bell is None or not await self.bell.rest_async(self.lease_id, self.on_bell):
             await super().run_async()
-        else:
-            await _bell().rest_async(self.lease_id, self.on_bell)
