@@ -30,6 +30,15 @@ planned AS MATERIALIZED (
 # What exists ahead covers shorter absences of the scheduler.
 SCHEDULER_AWAY = timedelta(seconds=30)
 
+# A run that became due while no scheduler worked, and none has worked since. Its schedule's policy for missed
+# runs has yet to say whether it runs, so an agent that is back before the scheduler leaves it. One that was
+# tried, or that has just become due, is not missed.
+MISSED = f"""(
+    r.schedule_id IS NOT NULL AND r.attempt = 0 AND r.run_count = 0
+    AND r.expected_start_time <= now() - interval '{SCHEDULER_AWAY.total_seconds()} seconds'
+    AND r.expected_start_time > (SELECT until FROM planned)
+)"""
+
 # `live`: how many runs are under way, counted anew. `shut`: the deployments of which none may start.
 LIVE_AND_SHUT = f"""
 {PLANNED.strip()},
@@ -72,24 +81,11 @@ def waiting(now: str) -> str:
 """
 
 
-def missed(now: str) -> str:
-    """Whether a run became due while no scheduler worked, and none has worked since. Needs `planned`.
-
-    Its schedule's policy for missed runs has yet to say whether it runs: an agent that comes back before the
-    scheduler leaves it. One that was tried, or that has just become due, is not missed.
-    """
-    return f"""(
-    r.schedule_id IS NOT NULL AND r.attempt = 0 AND r.run_count = 0
-    AND r.expected_start_time <= {now} - interval '{SCHEDULER_AWAY.total_seconds()} seconds'
-    AND r.expected_start_time > (SELECT until FROM planned))
-"""
-
-
 def claimable(now: str) -> str:
     """Those of them that were not missed, and whose deployment lets one start. Needs `planned`, `shut`."""
     return f"""
     FROM runs_flowrun r
     WHERE {waiting(now)}
       AND (r.deployment_id IS NULL OR r.deployment_id NOT IN (SELECT id FROM shut))
-      AND NOT {missed(now)}
+      AND NOT {MISSED}
 """

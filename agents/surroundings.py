@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import F, Func, Max, Q, UUIDField
 
-from agents.claimable import PLANNED, SCHEDULER_AWAY, missed
+from agents.claimable import MISSED, PLANNED, SCHEDULER_AWAY
 from agents.models import Agent, ServiceStatus, Worker, WorkQueue
 from agents.reasons import POSITIONS_COUNTED
 from agents.registry import online_agents
@@ -19,7 +19,7 @@ from flows.models import Schedule
 from runs.models import FlowRun, Slot, Waiter
 from runs.models.flow_run import UNDER_WAY, StateType
 
-MISSED = f"WITH {PLANNED} SELECT r.id FROM runs_flowrun r WHERE r.id = ANY(%s) AND {missed('now()')}"
+MISSED_AMONG = f"WITH {PLANNED} SELECT r.id FROM runs_flowrun r WHERE r.id = ANY(%s) AND {MISSED}"
 ASKING = """
 SELECT r.id FROM runs_flowrun r
 JOIN runs_flowrunstate s ON s.id = r.state_id
@@ -63,7 +63,9 @@ class Surroundings:
     def missed(self) -> frozenset[UUID]:
         """The runs that claims leave to the missed-runs policy of their schedule."""
         before = self.now - SCHEDULER_AWAY
-        return _those(MISSED, (r.id for r in self._runs if r.schedule_id and r.expected_start_time <= before))
+        return _those(
+            MISSED_AMONG, (r.id for r in self._runs if r.schedule_id and r.expected_start_time <= before)
+        )
 
     @cached_property
     def asking(self) -> frozenset[UUID]:

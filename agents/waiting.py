@@ -79,13 +79,12 @@ def _of_row_and_work(run: FlowRun, around: Surroundings) -> Iterator[Reason]:
 
 def _of_work(run: FlowRun, queue: WorkQueue, around: Surroundings) -> Iterator[Reason]:
     """Why a run that is due, and held back by no switch, is not taken."""
-    is_for_agents = queue.work_pool.type in CLAIMED_BY_AGENTS
-    if is_for_agents and run.id in around.missed:
+    if run.id in around.missed:
         yield _missed(run)
         return
     limited = list(of_limits(run, queue, around))
     yield from limited
-    if not is_for_agents:
+    if queue.work_pool.type not in CLAIMED_BY_AGENTS:
         yield of_workers(run, queue.work_pool, around)
     else:
         yield from _of_agents(run, queue, around, may_start=not limited)

@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 
 from agents.claim import CLAIM, Claimed, Lease, claim, look, release, renew
-from agents.models import WorkQueue
+from agents.models import WorkPool, WorkQueue
+from agents.pools import poll
 from agents.registry import Identity, beat
 from agents.services.database import database_time
 from flows.models import Deployment
@@ -188,6 +189,18 @@ def test_what_was_missed_is_left_to_its_schedule(
         report_success("materialise", ago=scheduler_ago)
 
     assert (claim_from(agent) is not None) is is_taken
+
+
+def test_runs_of_the_future_are_not_missed() -> None:
+    """A Prefect worker asks for them, too."""
+    queue = make_queue("default", pool="prefect")
+    WorkPool.objects.filter(id=queue.work_pool_id).update(type=WorkPool.Type.PREFECT)
+    schedule = make_schedule(make_deployment(queue=queue), cron="@hourly")
+    run = make_run(schedule.deployment)
+    FlowRun.objects.filter(id=run.id).update(schedule=schedule, expected_start_time=database_time() + HOUR)
+    report_success("materialise", ago=2 * HOUR)
+
+    assert poll(queue.work_pool, [queue], before=None) == [(run.id, queue.id)]
 
 
 def test_a_run_of_a_schedule_that_was_tried_goes_on_without_a_scheduler(agent: UUID) -> None:
