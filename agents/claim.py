@@ -135,7 +135,8 @@ SELECT (SELECT concurrency_limit < (SELECT count(*) FROM live WHERE deployment_i
 TRIES = 20
 
 _LOOK = """
-SELECT attempt, lease_expires IS NOT NULL, state_type, coalesce(deadline < now(), false)
+SELECT attempt, lease_expires IS NOT NULL, state_type,
+       coalesce(deadline < now(), false) AND state_type <> 'PAUSED'
 FROM runs_flowrun WHERE id = %s
 """
 _RENEW = f"""
@@ -153,7 +154,7 @@ WITH released AS (
         state_message = 'Given back: the agent lost its connection while claiming.',
         state_timestamp = clock_timestamp(), lease_expires = NULL, agent_id = NULL,
         version = version + 1, updated = now()
-    WHERE agent_id = %s AND lease_expires IS NOT NULL AND state_type = 'PENDING'
+    WHERE agent_id = %s AND leased AND state_type = 'PENDING'
     RETURNING *
 )
 INSERT INTO runs_flowrunstate (id, flow_run_id, type, name, message, timestamp, attempt, state_details)

@@ -4,6 +4,8 @@ The claim, the sweeper and the answer to "why does it wait" all read them from h
 A piece speaks of a run as `r`, of its queue as `q` and of the pool of that as `p`.
 """
 
+from datetime import timedelta
+
 from agents.models.work_pool import CLAIMED_BY_AGENTS
 from runs.models.flow_run import AGEING, LOWEST
 
@@ -14,11 +16,32 @@ IN_ORDER = f"(r.expected_start_time AT TIME ZONE 'UTC' - {AGEING} * r.priority)"
 # Prefect's workers take no lease, so their runs count by their state.
 UNDER_WAY = """(
     r.work_queue_id IS NOT NULL
-    AND (r.lease_expires IS NOT NULL OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
+    AND (r.leased OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
+)"""
+
+# `planned`: until when the loop `PLANNING` of a scheduler has seen to it that slots are not missed.
+PLANNING = "materialise"
+PLANNED = f"""
+planned AS MATERIALIZED (
+    SELECT coalesce(max(last_success), 'infinity') AS until FROM agents_servicestatus
+    WHERE name = '{PLANNING}'
+)
+"""
+# What exists ahead covers shorter absences of the scheduler.
+SCHEDULER_AWAY = timedelta(seconds=30)
+
+# A run that became due while no scheduler worked, and none has worked since. Its schedule's policy for missed
+# runs has yet to say whether it runs, so an agent that is back before the scheduler leaves it. One that was
+# tried, or that has just become due, is not missed.
+MISSED = f"""(
+    r.schedule_id IS NOT NULL AND r.attempt = 0 AND r.run_count = 0
+    AND r.expected_start_time <= now() - interval '{SCHEDULER_AWAY.total_seconds()} seconds'
+    AND r.expected_start_time > (SELECT until FROM planned)
 )"""
 
 # `live`: how many runs are under way, counted anew. `shut`: the deployments of which none may start.
 LIVE_AND_SHUT = f"""
+{PLANNED.strip()},
 live AS MATERIALIZED (
     SELECT r.workspace_id, r.work_queue_id, r.deployment_id, count(*) AS runs
     FROM runs_flowrun r WHERE {UNDER_WAY}
@@ -52,16 +75,17 @@ def waiting(now: str) -> str:
     return f"""
     r.work_queue_id = q.id
       AND r.state_type = 'SCHEDULED'
-      AND r.lease_expires IS NULL
+      AND NOT r.leased
       AND {IN_ORDER} <= {now} AT TIME ZONE 'UTC' - {AGEING} * {LOWEST}
       AND r.expected_start_time <= {now}
 """
 
 
 def claimable(now: str) -> str:
-    """Those of them whose deployment lets one start. Needs `shut`."""
+    """Those of them that were not missed, and whose deployment lets one start. Needs `planned`, `shut`."""
     return f"""
     FROM runs_flowrun r
     WHERE {waiting(now)}
       AND (r.deployment_id IS NULL OR r.deployment_id NOT IN (SELECT id FROM shut))
+      AND NOT {MISSED}
 """

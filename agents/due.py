@@ -19,9 +19,8 @@ class NotDue(NamedTuple):
     link: tuple[str, UUID] | None
 
 
-def not_due(run: FlowRun, when: str) -> NotDue:
-    """Why `run` is not due; `when` says in UTC when it will be."""
-    schedule = Schedule.objects.select_related("calendar").filter(id=run.schedule_id).first()
+def not_due(run: FlowRun, schedule: Schedule | None, when: str) -> NotDue:
+    """Why `run` of `schedule` is not due; `when` says in UTC when it will be."""
     if schedule is None or run.slot is None:
         return NotDue("not_due_yet", f"It is due at {when}.", None)
     due = f"It is due at {when} ({_clock(run.expected_start_time, schedule.timezone)})"

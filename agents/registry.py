@@ -81,10 +81,10 @@ def spoken_name(queue: WorkQueue) -> str:
     return queue.name if pool.name == DEFAULT_POOL else f"{pool.name}/{queue.name}"
 
 
-def online_agents(queue_id: UUID) -> QuerySet[Agent]:
-    """The agents that take runs of this queue and were seen within OFFLINE_AFTER (database clock)."""
+def online_agents(*queue_ids: UUID) -> QuerySet[Agent]:
+    """The agents that take runs of any of these queues and were lately seen, by the database's clock."""
     return Agent.objects.filter(
-        queues__contains=[queue_id],
+        queues__overlap=list(queue_ids),
         stopped__isnull=True,
         draining__isnull=True,
         last_seen__gt=Now() - OFFLINE_AFTER,

@@ -3,28 +3,28 @@
 The reasons are read off the same rows, by the same conditions, as a claim reads them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Max
 
 from agents.due import not_due
-from agents.models import ServiceStatus, WorkQueue
+from agents.models import WorkQueue
 from agents.models.work_pool import CLAIMED_BY_AGENTS
 from agents.reasons import Reason, link, moment, reason, span
-from agents.services.database import database_time
+from agents.surroundings import Surroundings
 from agents.waiting_agents import of_agents
-from agents.waiting_slots import of_limits, of_server, of_workers, slot_wait
+from agents.waiting_slots import of_limits, of_server, of_slots, of_workers
 from flows.models import Deployment
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL, StateType
-from runs.pausing import pause_of
 from runs.quarantine import is_in_quarantine
-from runs.session import DjangoSession
 
 SCHEDULER_BEHIND_AFTER = timedelta(seconds=20)
+# What a run must have been loaded with, for its reasons to be told without a query for each.
+NEEDED = ("deployment", "agent", "work_queue__work_pool__workspace")
 
 
 def waiting_on(run: FlowRun) -> list[Reason]:
@@ -32,30 +32,52 @@ def waiting_on(run: FlowRun) -> list[Reason]:
 
     Every other run has at least one reason.
     """
+    return list(_reasons(run, Surroundings([run], counts_places=True)))
+
+
+def first_reasons(runs: Sequence[FlowRun]) -> Mapping[UUID, Reason]:
+    """For each of the runs that waits, the first of what it waits for, without its place in line.
+
+    For lists: the number of queries does not grow with that of the runs, which must be loaded with NEEDED.
+    """
+    around = Surroundings(runs, counts_places=False)
+    first = {run.id: next(_reasons(run, around), None) for run in runs}
+    return {id: reason for id, reason in first.items() if reason is not None}
+
+
+def _reasons(run: FlowRun, around: Surroundings) -> Iterator[Reason]:
     if run.state_type in TERMINAL:
-        return []
+        return
     if run.state_type == StateType.RUNNING:
-        return slot_wait(run)
-    if run.state_type == StateType.SCHEDULED:
-        return list(_of_scheduled(run, database_time())) or [_starting_now(run)]
-    if run.state_type == StateType.PENDING:
-        return [_picked(run) if run.agent else _starting_now(run)]
-    return [_cancelling(run) if run.state_type == StateType.CANCELLING else _paused(run)]
+        yield from of_slots(run, around)
+    elif run.state_type == StateType.SCHEDULED:
+        yield from _of_scheduled(run, around)
+    elif run.state_type == StateType.PENDING:
+        yield _picked(run) if run.agent else _starting_now(run)
+    else:
+        yield _cancelling(run) if run.state_type == StateType.CANCELLING else _paused(run, around)
 
 
-def _of_scheduled(run: FlowRun, now: datetime) -> Iterator[Reason]:
-    due = run.expected_start_time <= now or run.state_name == "AwaitingConcurrencySlot"
+def _of_scheduled(run: FlowRun, around: Surroundings) -> Iterator[Reason]:
+    reasons = _of_row_and_work(run, around)
+    if not _has_its_process(run):
+        reasons = chain(reasons, _of_scheduler(around))
+    yield next(reasons, None) or _starting_now(run)
+    yield from reasons
+
+
+def _of_row_and_work(run: FlowRun, around: Surroundings) -> Iterator[Reason]:
+    due = run.expected_start_time <= around.now or run.state_name == "AwaitingConcurrencySlot"
     if not due:
-        yield _not_due_yet(run, now)
+        yield _not_due_yet(run, around)
     if _has_its_process(run):
         return
     paused = list(_pauses(run))
     yield from paused
     if run.work_queue is None:
-        yield _no_queue(run, now)
+        yield _no_queue(run, around)
     elif due and not paused:
-        yield from _of_work(run, run.work_queue, now)
-    yield from _of_scheduler(now)
+        yield from _of_work(run, run.work_queue, around)
 
 
 def _has_its_process(run: FlowRun) -> bool:
@@ -63,33 +85,45 @@ def _has_its_process(run: FlowRun) -> bool:
     return run.lease_expires is not None or run.root_run_id is not None
 
 
-def _of_work(run: FlowRun, queue: WorkQueue, now: datetime) -> Iterator[Reason]:
+def _of_work(run: FlowRun, queue: WorkQueue, around: Surroundings) -> Iterator[Reason]:
     """Why a run that is due, and held back by no switch, is not taken."""
-    limited = list(of_limits(run, queue))
+    if run.id in around.missed:
+        yield _missed(run)
+        return
+    limited = list(of_limits(run, queue, around))
     yield from limited
     if queue.work_pool.type not in CLAIMED_BY_AGENTS:
-        yield of_workers(run, queue.work_pool, now)
+        yield of_workers(run, queue.work_pool, around)
     else:
-        yield from of_agents(run, queue, may_start=not limited)
+        yield from of_agents(run, queue, around, may_start=not limited)
 
 
-def _no_queue(run: FlowRun, now: datetime) -> Reason:
+def _missed(run: FlowRun) -> Reason:
+    assert run.schedule_id is not None
+    text = "It became due while no scheduler worked. The next one decides, by the policy of its schedule for "
+    text += "missed runs, whether it still runs."
+    fix = "Start a scheduler: python manage.py scheduler"
+    return reason("missed", text, link("schedule", run.schedule_id), since=run.expected_start_time, fix=fix)
+
+
+def _no_queue(run: FlowRun, around: Surroundings) -> Reason:
     if run.deployment is None:
         text = "It belongs to no work queue: no agent will start it. Whoever made it reports its states."
         return reason("no_queue", text, since=run.created)
     if run.deployment.work_queue_id is None:
-        return of_server(run, run.deployment, now)
+        return of_server(run, run.deployment, around)
     text = "Its work queue was deleted, so no agent finds it."
     fix = "Cancel it, and run its deployment again."
     return reason("queue_deleted", text, link("deployment", run.deployment.id), fix=fix)
 
 
-def _not_due_yet(run: FlowRun, now: datetime) -> Reason:
-    when = f"{moment(run.expected_start_time)}, in {span(run.expected_start_time - now)}"
+def _not_due_yet(run: FlowRun, around: Surroundings) -> Reason:
+    when = f"{moment(run.expected_start_time)}, in {span(run.expected_start_time - around.now)}"
     if run.state_name == "AwaitingRetry":
         text = f"It failed and will be tried again at {when}."
         return reason("retry_wait", text, link("flow_run", run.id), since=run.state_timestamp)
-    code, text, of = not_due(run, when)
+    schedule = around.schedules.get(run.schedule_id) if run.schedule_id else None
+    code, text, of = not_due(run, schedule, when)
     return reason(code, text, link(*of) if of else None, since=run.created)
 
 
@@ -118,8 +152,8 @@ def _pause(what: str, name: str, id: UUID, since: datetime) -> Reason:
     return reason(f"{what}_paused", text, link(kind, id), since=since, fix=f"Resume the {what}.")
 
 
-def _of_scheduler(now: datetime) -> Iterator[Reason]:
-    last = ServiceStatus.objects.filter(name="sweep").aggregate(last=Max("last_success"))["last"]
+def _of_scheduler(around: Surroundings) -> Iterator[Reason]:
+    now, last = around.now, around.scheduler_worked
     if last is not None and now - last <= SCHEDULER_BEHIND_AFTER:
         return
     ago = f"has not worked for {span(now - last)}" if last else "has never run"
@@ -140,10 +174,8 @@ def _cancelling(run: FlowRun) -> Reason:
     return reason("cancelling", text, link("flow_run", run.id), since=run.state_timestamp)
 
 
-def _paused(run: FlowRun) -> Reason:
-    with DjangoSession().transaction() as tx:
-        pause = pause_of(tx, run.id)
-    asks = pause is not None and pause.schema is not None
+def _paused(run: FlowRun, around: Surroundings) -> Reason:
+    asks = run.id in around.asking
     text = f"It is {run.state_name.lower()} until somebody {'answers it' if asks else 'resumes it'}"
     text += f", and fails at {moment(run.pause_expires)}." if run.pause_expires else "."
     fix = "Fill in the form on its page, or send its input to the API." if asks else "Resume the run."

@@ -2,23 +2,21 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
-
-from django.db.models.functions import Now
 
 from agents.models import Agent, WorkQueue
 from agents.reasons import Reason, link, listing, moment, named, place, reason
-from agents.registry import online_agents, spoken_name
+from agents.registry import spoken_name
+from agents.surroundings import Holder, Surroundings
 from agents.waiting_lines import line_before, of_order
-from runs.models import Errand, FlowRun
+from runs.models import FlowRun
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """What agents are at: `runs` of one workspace, and what is not to be named there."""
 
-    runs: list[dict[str, Any]]
+    runs: list[Holder]
     foreign_runs: int
     errands: int
     busy_agents: int
@@ -32,37 +30,36 @@ class Work:
         return " and ".join(parts)
 
 
-def of_agents(run: FlowRun, queue: WorkQueue, may_start: bool) -> Iterator[Reason]:
+def of_agents(run: FlowRun, queue: WorkQueue, around: Surroundings, may_start: bool) -> Iterator[Reason]:
     """Why no agent takes a run that is due. `may_start`: nothing else is in the way."""
-    agents = dict(online_agents(queue.id).values_list("id", "queues"))
+    agents = around.agents(queue)
     if not agents:
-        yield _no_agent_online(queue)
+        yield _no_agent_online(queue, around)
     if not agents or not may_start:
         return
-    work = _work_of(agents, run.workspace_id)
-    if work.busy_agents == len(agents):
-        line = line_before(run)
-        yield _agents_busy(run, work, line.length + 1)
+    work = _work_of(agents, run.workspace_id, around)
+    if work.busy_agents < len(agents):
+        return
+    line = line_before(run) if around.counts_places else None
+    yield _agents_busy(run, work, line.length + 1 if line else None)
+    if line:
         yield from of_order(run, line, {queue_id for queues in agents.values() for queue_id in queues})
 
 
-def _work_of(agent_ids: Collection[UUID], workspace_id: UUID) -> Work:
-    held = FlowRun.objects.filter(agent__in=agent_ids, lease_expires__isnull=False).order_by("claimed_time")
-    runs = list(held.values("id", "name", "agent_id", "workspace_id"))
-    carried_out = Errand.objects.filter(
-        agent_id__in=agent_ids, holder__isnull=False, ended=None, lease_expires__gt=Now()
-    )
-    with_errands = set(carried_out.values_list("agent_id", flat=True))
+def _work_of(agent_ids: Collection[UUID], workspace_id: UUID, around: Surroundings) -> Work:
+    runs = around.busy(agent_ids)
+    with_errands = around.carrying_out(agent_ids)
     mine = [each for each in runs if each["workspace_id"] == workspace_id]
     busy = with_errands | {each["agent_id"] for each in runs}
     return Work(mine, len(runs) - len(mine), len(with_errands), len(busy))
 
 
-def _agents_busy(run: FlowRun, work: Work, position: int) -> Reason:
+def _agents_busy(run: FlowRun, work: Work, position: int | None) -> Reason:
     assert run.work_queue_id is not None
+    text = f"All agents of its queue are busy with {work.in_words()}."
     return reason(
         "agents_busy",
-        f"All agents of its queue are busy with {work.in_words()}. It is {place(position)} in the queue.",
+        f"{text} It is {place(position)} in the queue." if position else text,
         link("flow_run", work.runs[0]["id"]) if work.runs else link("work_queue", run.work_queue_id),
         since=run.expected_start_time,
         position=position,
@@ -71,8 +68,8 @@ def _agents_busy(run: FlowRun, work: Work, position: int) -> Reason:
     )
 
 
-def _no_agent_online(queue: WorkQueue) -> Reason:
-    last = Agent.objects.filter(queues__contains=[queue.id]).order_by("-last_seen").first()
+def _no_agent_online(queue: WorkQueue, around: Surroundings) -> Reason:
+    last = around.last_agent(queue)
     return reason(
         "no_agent_online",
         f"No agent serves queue '{queue.name}'{_became_of(last)}",

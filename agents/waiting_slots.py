@@ -1,19 +1,18 @@
 """Reasons of runs that wait for a slot: of the limits above them, or of one that they asked for."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
 
 from agents.claimable import IN_ORDER, waiting
 from agents.models import WorkPool, WorkQueue
 from agents.reasons import POSITIONS_COUNTED, Reason, link, listing, moment, named, place, reason
+from agents.surroundings import Holder, Surroundings
 from flows.models import Deployment
 from runs.models import FlowRun, Waiter
-from runs.models.flow_run import UNDER_WAY
 
 SERVED_LATELY = timedelta(seconds=60)
 # The place among those that wait for the same deployment's slots.
@@ -29,16 +28,15 @@ SELECT count(*) FROM (
 """
 
 
-def of_limits(run: FlowRun, queue: WorkQueue) -> Iterator[Reason]:
+def of_limits(run: FlowRun, queue: WorkQueue, around: Surroundings) -> Iterator[Reason]:
     """The limits above the run that have no free slot."""
-    pool, deployment = queue.work_pool, run.deployment
-    if deployment is not None:
-        yield from _full("deployment", deployment, run, Q(deployment=deployment))
-    yield from _full("queue", queue, run, Q(work_queue=queue))
-    yield from _full("pool", pool, run, Q(work_queue__work_pool=pool))
+    if run.deployment is not None:
+        yield from _full("deployment", run.deployment, run, around)
+    yield from _full("queue", queue, run, around)
+    yield from _full("pool", queue.work_pool, run, around)
 
 
-def _full(what: str, limited: Any, run: FlowRun, below: Q) -> Iterator[Reason]:
+def _full(what: str, limited: Any, run: FlowRun, around: Surroundings) -> Iterator[Reason]:
     limit, kind = limited.concurrency_limit, what if what == "deployment" else f"work_{what}"
     if limit is None:
         return
@@ -53,17 +51,18 @@ def _full(what: str, limited: Any, run: FlowRun, below: Q) -> Iterator[Reason]:
             fix=f"Raise the limit of the {what}.",
         )
         return
-    under_way = FlowRun.objects.filter(UNDER_WAY, below).order_by("claimed_time", "id")
-    holders = list(under_way.values("id", "name")[:POSITIONS_COUNTED])
+    holders = around.under_way(what, limited.id)
     if len(holders) >= limit:
-        yield _slots_taken(what, f"{there} runs", link(kind, limited.id), limit, holders, run)
+        counted = what == "deployment" and around.counts_places
+        position = _place_in_deployment(run.id) if counted else None
+        text = f"{there} runs at most {limit} at once."
+        yield _slots_taken(what, text, link(kind, limited.id), holders, run, position)
 
 
 def _slots_taken(
-    what: str, there: str, above: Any, limit: int, holders: list[dict[str, Any]], run: FlowRun
+    what: str, text: str, above: Any, holders: list[Holder], run: FlowRun, position: int | None
 ) -> Reason:
-    text = f"{there} at most {limit} at once. Under way: {listing(holders)}."
-    position = _place_in_deployment(run.id) if what == "deployment" else None
+    text += f" Under way: {listing(holders)}."
     if position is not None:
         text += f" It is {place(position)} of those that wait for a slot."
     return reason(
@@ -84,12 +83,12 @@ def _place_in_deployment(run_id: UUID) -> int:
     return ahead + 1
 
 
-def of_workers(run: FlowRun, pool: WorkPool, now: datetime) -> Reason:
+def of_workers(run: FlowRun, pool: WorkPool, around: Surroundings) -> Reason:
     """A pool that Prefect workers poll: who is there to take the run."""
-    workers = sorted(pool.workers.all(), key=lambda worker: worker.last_heartbeat_time)
+    workers = around.workers(pool.id)
     here = f"Its work pool '{pool.name}' is polled by Prefect workers, not served by agents"
     above = link("work_pool", pool.id)
-    if workers and workers[-1].is_online(now):
+    if workers and workers[-1].is_online(around.now):
         text = f"{here}: {workers[-1].name} takes it when it polls next."
         return reason("pool_type", text, above, since=run.expected_start_time)
     last = workers[-1] if workers else None
@@ -99,36 +98,35 @@ def of_workers(run: FlowRun, pool: WorkPool, now: datetime) -> Reason:
     return reason("pool_type", text, above, since=last.last_heartbeat_time if last else None, fix=fix)
 
 
-def of_server(run: FlowRun, deployment: Deployment, now: datetime) -> Reason:
+def of_server(run: FlowRun, deployment: Deployment, around: Surroundings) -> Reason:
     """A deployment that a Prefect process serves: whether it asks for runs."""
     here = "The Prefect process that serves its deployment fetches it, not an agent"
     above, polled = link("deployment", deployment.id), deployment.last_polled
-    if polled is not None and now - polled < SERVED_LATELY:
+    if polled is not None and around.now - polled < SERVED_LATELY:
         return reason("served", f"{here}: it asks again in a moment.", above, since=run.expected_start_time)
     seen = f"the last one asked at {moment(polled)}" if polled else "none ever did"
     text = f"{here}, and none asks for runs: {seen}."
     return reason("served", text, above, since=polled, fix="Start the script that calls flow.serve().")
 
 
-def slot_wait(run: FlowRun) -> list[Reason]:
+def of_slots(run: FlowRun, around: Surroundings) -> Iterator[Reason]:
     """The limits of whose slots code of a running run waits, inside `concurrency()` or `rate_limit()`."""
-    return [_of_waiter(each) for each in Waiter.present().filter(flow_run=run).select_related("limit")]
+    for waiter, position in around.slot_waits(run):
+        yield _of_waiter(waiter, position, around.slot_holders(waiter.limit_id))
 
 
-def _of_waiter(waiter: Waiter) -> Reason:
+def _of_waiter(waiter: Waiter, position: int, runs: list[Holder]) -> Reason:
     limit = waiter.limit
-    held = limit.slots.model.held().filter(limit=limit).select_related("flow_run")
-    runs = [{"id": slot.flow_run_id, "name": slot.flow_run.name} for slot in held if slot.flow_run]
-    before = Waiter.present().filter(limit=limit, since__lt=waiter.since)
-    position = before[:POSITIONS_COUNTED].count() + 1
     by = f", held by {listing(runs)}" if runs else ""
     text = f"Its code waits for {waiter.wanted} of {limit.limit} slots of limit '{limit.name}'{by}."
+    if limit.limit == 0:
+        text = f"Its code waits for limit '{limit.name}', which is 0: it gives no slots until it is raised."
     return reason(
         "slot_wait",
         f"{text} It is {place(position)} in line.",
         link("concurrency_limit", limit.id),
         since=waiter.since,
         position=position,
-        fix="Wait, raise the limit, or release a slot on its page.",
+        fix="Wait, raise the limit, or release a slot on its page." if limit.limit else "Raise the limit.",
         holders=named(runs),
     )

@@ -1,8 +1,11 @@
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models.signals import post_migrate
+
+if TYPE_CHECKING:
+    from runs.slot_bell import SlotBell
 
 
 class RunsConfig(AppConfig):
@@ -15,12 +18,12 @@ class RunsConfig(AppConfig):
         from flows.sdk import resting
         from runs import checks, partitions
 
-        resting.fill(_rest_on_bell)
+        resting.fill(_slot_bell)
         register(checks.ports_are_filled, checks.PORTS)
         post_migrate.connect(partitions.make_after_migrating, sender=self)
 
 
-def _rest_on_bell(lease_id: UUID, seconds: float) -> None:
-    from runs.slot_bell import rest
+def _slot_bell() -> "SlotBell":
+    from runs.slot_bell import bell
 
-    rest(lease_id, seconds)
+    return bell()

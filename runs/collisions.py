@@ -18,7 +18,7 @@ SELECT d.id FROM flows_deployment d
 WHERE d.concurrency_limit IS NOT NULL AND d.collision_strategy <> 'ENQUEUE' AND NOT d.paused
   AND EXISTS (
     SELECT 1 FROM runs_flowrun r
-    WHERE r.deployment_id = d.id AND r.state_type = 'SCHEDULED' AND r.lease_expires IS NULL
+    WHERE r.deployment_id = d.id AND r.state_type = 'SCHEDULED' AND NOT r.leased
       AND r.start_time IS NULL AND r.expected_start_time <= now())
 """
 
@@ -30,14 +30,14 @@ WHERE d.id = %s AND d.concurrency_limit IS NOT NULL AND d.collision_strategy <> 
 UNDER_WAY = """
 SELECT r.id, r.state_type = 'CANCELLING' FROM runs_flowrun r
 WHERE r.deployment_id = %s AND r.work_queue_id IS NOT NULL
-  AND (r.lease_expires IS NOT NULL OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
+  AND (r.leased OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
 ORDER BY r.claimed_time NULLS FIRST, r.id
 """
 # One that is locked is just being claimed, or settled by somebody else: waiting for it could be a deadlock.
 # What the two of us do not know of each other is put right a second later.
 NEWCOMERS = """
 SELECT r.id FROM runs_flowrun r
-WHERE r.deployment_id = %s AND r.state_type = 'SCHEDULED' AND r.lease_expires IS NULL
+WHERE r.deployment_id = %s AND r.state_type = 'SCHEDULED' AND NOT r.leased
   AND r.start_time IS NULL AND r.expected_start_time <= now()
 ORDER BY r.expected_start_time, r.id
 FOR UPDATE OF r SKIP LOCKED

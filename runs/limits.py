@@ -1,7 +1,8 @@
 """Slots of concurrency limits: taken together or not at all, leased, and freed by whatever ends first.
 
 Whoever finds too few free slots stands in line: nobody who comes later is served before, not even one who
-wants fewer. It keeps its place by asking again; after 5 s of silence it has gone.
+wants fewer. It keeps its place by asking again; after 5 s of silence it has gone. A limit of 0 is closed:
+whoever asks stands in line until it is raised.
 """
 
 from collections.abc import Sequence
@@ -207,7 +208,7 @@ def _locked(tx: Transaction, wanted: Wanted) -> list[_Limit]:
 
 def _check(limits: Sequence[_Limit], wanted: Wanted) -> None:
     for limit in limits:
-        if wanted.occupy > limit.limit:
+        if 0 < limit.limit < wanted.occupy:
             raise LimitError(
                 f"Limit '{limit.name}' has {limit.limit} slots, and {wanted.occupy} are wanted. "
                 "Raise the limit, or ask for fewer."
@@ -217,7 +218,9 @@ def _check(limits: Sequence[_Limit], wanted: Wanted) -> None:
 
 
 def _wait(limit: _Limit, occupy: int) -> float:
-    """Seconds until enough may have decayed; infinite, if somebody must release slots."""
+    """Seconds until enough may have decayed; infinite, if somebody must release slots or raise the limit."""
+    if limit.limit == 0:
+        return inf
     excess = limit.taken + occupy - limit.limit
     decaying = limit.decayed_in * limit.decay
     if limit.decay <= 0 or excess > decaying + 1:
@@ -262,6 +265,12 @@ def release(session: Session, workspace_id: UUID, lease_id: UUID) -> bool:
         freed = tx.execute(RELEASE, [workspace_id, lease_id])
         _wake(tx, [*left, *freed])
     return bool(freed)
+
+
+def tell_first(session: Session, limit_id: UUID) -> None:
+    """Let who is first in line ask at once, as when its limit was raised."""
+    with session.transaction() as tx:
+        _wake(tx, [(limit_id,)])
 
 
 def _wake(tx: Transaction, limits: Sequence[Row]) -> None:

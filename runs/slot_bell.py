@@ -4,10 +4,15 @@ One thread and one connection for each process, from its first wait until nobody
 that is not heard costs a moment: whoever waits asks again by the clock.
 """
 
+import asyncio
 import logging
 import os
 import threading
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,33 +23,60 @@ from runs.session import conninfo_of_django
 
 logger = logging.getLogger(__name__)
 
+Wake = Callable[[], object]
+
 IDLE_SECONDS = 5.0
+REMEMBERED = 100
 TICK_SECONDS = 0.5
 
 
 class SlotBell:
-    """Waits of any number of threads, ended by one listener."""
+    """Waits of any number of threads and asyncio tasks, ended by one listener."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._resting: set[UUID] = set()  # leases that rest here; whoever is rung for is taken out
+        self._changing = threading.Lock()
+        self._resting: dict[UUID, Wake] = {}
+        # Rings for leases that did not rest just then: they were about to, or they belong to other processes.
+        self._unheard: deque[UUID] = deque(maxlen=REMEMBERED)
         self._wanted_at = 0.0
         self._listener: threading.Thread | None = None
 
-    def rest(self, lease_id: UUID, seconds: float) -> None:
-        """Return when it may be the turn of this lease, after `seconds` at the latest."""
-        with self._changed:
+    def rest(self, lease_id: UUID, seconds: float) -> bool:
+        """Return when it may be the turn of this lease, after `seconds` at the latest. Always True."""
+        rung = threading.Event()
+        with self._listening(lease_id, rung.set):
+            rung.wait(seconds)
+        return True
+
+    async def rest_async(self, lease_id: UUID, seconds: float) -> bool:
+        """As `rest`, without blocking the event loop."""
+        rung = asyncio.Event()
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, rung.set)
+        with self._listening(lease_id, wake), suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await rung.wait()
+        return True
+
+    @contextmanager
+    def _listening(self, lease_id: UUID, wake: Wake) -> Iterator[None]:
+        with self._changing:
             self._wanted_at = time.monotonic()
             if self._listener is None:
                 self._listener = threading.Thread(target=self._listen, name="slot-bell", daemon=True)
                 self._listener.start()
-            self._resting.add(lease_id)
-            self._changed.wait_for(lambda: lease_id not in self._resting, seconds)
-            self._resting.discard(lease_id)
+            self._resting[lease_id] = wake
+            if lease_id in self._unheard:
+                self._unheard.remove(lease_id)
+                wake()
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._resting.pop(lease_id, None)
 
     def close(self) -> None:
         """Stop listening; takes half a second at most."""
-        with self._changed:
+        with self._changing:
             self._wanted_at = -IDLE_SECONDS
             listener = self._listener
         if listener is not None:
@@ -54,32 +86,45 @@ class SlotBell:
         try:
             with psycopg.connect(**conninfo_of_django(), autocommit=True) as connection:
                 connection.execute(f"LISTEN {CHANNEL}")
+                self._ring_all()  # for what was missed before it listened
                 while self._is_wanted():
                     for rung in connection.notifies(timeout=TICK_SECONDS, stop_after=1):
                         self._ring(UUID(rung.payload))
         except psycopg.Error as error:
             logger.debug("No bell for slots, asking by the clock: %s", error)
         finally:
-            with self._changed:
-                self._listener = None
+            with self._changing:
+                if self._listener is threading.current_thread():
+                    self._listener = None
 
     def _is_wanted(self) -> bool:
-        with self._changed:
-            return time.monotonic() - self._wanted_at < IDLE_SECONDS
+        """Whether to go on. If not, whoever rests from now on starts another listener."""
+        with self._changing:
+            if time.monotonic() - self._wanted_at < IDLE_SECONDS:
+                return True
+            self._listener = None
+            return False
 
     def _ring(self, lease_id: UUID) -> None:
-        with self._changed:
-            if lease_id in self._resting:
-                self._resting.discard(lease_id)
-                self._changed.notify_all()
+        with self._changing:  # who is woken cannot leave meanwhile, and close its event loop
+            if wake := self._resting.pop(lease_id, None):
+                wake()
+            else:
+                self._unheard.append(lease_id)
+
+    def _ring_all(self) -> None:
+        with self._changing:
+            for wake in self._resting.values():
+                wake()
+            self._resting.clear()
 
 
 _bell = SlotBell()
 
 
-def rest(lease_id: UUID, seconds: float) -> None:
-    """Wait on the bell of this process."""
-    _bell.rest(lease_id, seconds)
+def bell() -> SlotBell:
+    """The bell of this process."""
+    return _bell
 
 
 def close() -> None:

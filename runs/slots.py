@@ -25,7 +25,7 @@ WHERE ended.id = %s
        OR q.id = own.id AND coalesce(own.concurrency_limit, d.concurrency_limit) IS NOT NULL)
   AND EXISTS (
     SELECT 1 FROM runs_flowrun r
-    WHERE r.work_queue_id = q.id AND r.state_type = 'SCHEDULED' AND r.lease_expires IS NULL
+    WHERE r.work_queue_id = q.id AND r.state_type = 'SCHEDULED' AND NOT r.leased
       AND r.expected_start_time <= now())
 """
 
@@ -50,7 +50,7 @@ JOIN flows_deployment d ON d.id = asked.deployment_id
 WHERE asked.id = %s AND d.concurrency_limit <= (
     SELECT count(*) FROM runs_flowrun r
     WHERE r.deployment_id = d.id AND r.work_queue_id IS NOT NULL
-      AND (r.lease_expires IS NOT NULL OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
+      AND (r.leased OR r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING'))
 ) + (
     SELECT count(*) FROM runs_flowrun r
     WHERE r.deployment_id = d.id AND r.work_queue_id IS NULL

@@ -57,7 +57,9 @@ UPDATE runs_flowrun SET
     expected_start_time = coalesce(%s, expected_start_time),
     start_time = coalesce(start_time, %s),
     end_time = %s,
-    deadline = %s,
+    deadline = coalesce(%s, CASE
+        WHEN %s THEN deadline
+        WHEN state_type = 'PAUSED' AND %s THEN deadline + (%s - state_timestamp) END),
     total_run_time = total_run_time + CASE WHEN state_type = 'RUNNING'
         THEN greatest(0, extract(epoch FROM %s - state_timestamp)) ELSE 0 END,
     run_count = run_count + %s,
@@ -181,6 +183,7 @@ def _store(tx: Transaction, run: Current, state: State) -> int:
             state.timestamp if running else None,
             state.timestamp if state.is_terminal() else None,
             _deadline_of(state),
+            *(state.is_paused() and keeps_process(state), running, state.timestamp),
             state.timestamp,
             1 if running and not continues(run) else 0,
             1 if state.is_crashed() else 0,
@@ -207,7 +210,8 @@ def scheduled_time_of(state: State) -> datetime | None:
 
 
 def _deadline_of(state: State) -> datetime | None:
-    """When the flow's timeout passes for a try that begins with this state."""
+    """When the flow's timeout passes for a try that begins with this state. A pause does not count: it moves
+    the deadline of the try."""
     seconds = state.details.get("timeout_seconds")
     return None if seconds is None else state.timestamp + timedelta(seconds=seconds)
 

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from agents.claimable import PLANNING, SCHEDULER_AWAY
 from agents.models import ServiceStatus
 from agents.services.database import alone
 from flows.catalog.clocks import ScheduleError
@@ -33,15 +34,12 @@ from runs.session import DjangoSession
 
 logger = logging.getLogger(__name__)
 
-NAME = "materialise"
+NAME = PLANNING
 AHEAD = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 FEWEST, MOST = 3, 100
 BATCH = 500
-# What exists ahead covers shorter absences of the scheduler.
-AWAY = timedelta(seconds=30)
-
-NOT_STARTED = Q(state_type=StateType.SCHEDULED, lease_expires=None)
+NOT_STARTED = Q(state_type=StateType.SCHEDULED, leased=False)
 NEVER_TRIED = NOT_STARTED & Q(attempt=0, run_count=0)
 
 # When a schedule's wanted slots run, by slot.
@@ -131,7 +129,7 @@ def bring_up_to_date(
     """
     if not schedules:
         return {}
-    away = now - since > AWAY
+    away = now - since > SCHEDULER_AWAY
     coming = _coming_runs(schedules, now)
     overdue = _overdue_runs(schedules, since, now) if away else {}
     changes = Changes()

@@ -39,7 +39,7 @@ def end_expired(now: datetime) -> int:
     """
     expired = FlowRun.objects.select_for_update(skip_locked=True, of=("self",)).select_related("agent")
     ended = 0
-    for run in expired.filter(lease_expires__lt=now).order_by("lease_expires")[:BATCH]:
+    for run in expired.filter(leased=True, lease_expires__lt=now).order_by("lease_expires")[:BATCH]:
         verdict = end_for(DjangoSession(), run.id, run.attempt, _ending(run))
         if verdict.status is not Status.ABORT:
             ended += 1

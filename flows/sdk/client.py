@@ -37,6 +37,7 @@ class ApiClient:
         self._address = urlsplit(self.url)
         if self._address.scheme not in {"http", "https"} or not self._address.hostname:
             raise ValueError(f"PORTAL_API_URL must be http://HOST:PORT/api, not {url!r}.")
+        self._key = key
         self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         self._connection: HTTPConnection | None = None
         self._lock = Lock()
@@ -54,6 +55,10 @@ class ApiClient:
 
     def delete(self, path: str) -> None:
         self._request("DELETE", path, None)
+
+    def another(self) -> "ApiClient":
+        """A client of the same server, with a connection of its own."""
+        return ApiClient(self.url, self._key)
 
     def close(self) -> None:
         """Drop the connection; the next request opens a new one."""

@@ -94,7 +94,8 @@ def concurrency(
     """Hold `occupy` slots of each of these limits inside the block; wait for them before.
 
     All are taken together or none. They are free again when the block ends, when the flow run ends in
-    any way, or when its process has not been heard of for `lease_duration` seconds.
+    any way, or when its process has not been heard of for `lease_duration` seconds. A limit of 0 gives none
+    until somebody raises it.
 
     timeout_seconds: how long to wait for them; None: for ever. strict: a limit must exist.
     raise_on_lease_renewal_failure: end the block with ConcurrencySlotsLostError once its slots are lost, as
@@ -191,19 +192,22 @@ def _acquired(wanted: Wanted, on_wait: Callable[[], object] = lambda: None) -> S
             on_wait()
             said = True
         delay = FIRST_POLL if answer["position"] == 1 else min(1.5 * delay, LONGEST_POLL)
-        yield _until_next_look(wanted, answer, delay, left)
+        yield _until_next_look(server, wanted, answer, delay, left)
     wanted.missing = answer["missing"]
     if answer["missing"]:
         logger.debug("There is no concurrency limit %s: going on", ", ".join(answer["missing"]))
     return server if len(answer["missing"]) < len(wanted.names) else None
 
 
-def _until_next_look(wanted: Wanted, answer: dict[str, Any], delay: float, left: float | None) -> Rest:
+def _until_next_look(
+    server: portal.Portal, wanted: Wanted, answer: dict[str, Any], delay: float, left: float | None
+) -> Rest:
     """Slots go to those who wait in their order, so only the first in line has to look often."""
     by_clock = max(FIRST_POLL / 10, min(answer["retry_after"] or delay, LONGEST_POLL))
     on_bell = answer["retry_after"] or (FIRST_ON_BELL if answer["position"] == 1 else LONGEST_ON_BELL)
     most = LONGEST_ON_BELL if left is None else left
-    return Rest(wanted.lease_id, min(by_clock, most), min(on_bell, most))
+    bell = getattr(server, "bell", None)  # not every Portal has one
+    return Rest(bell, wanted.lease_id, min(by_clock, most), min(on_bell, most))
 
 
 def _leave_line(server: portal.Portal, wanted: Wanted) -> Steps[None]:

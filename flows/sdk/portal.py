@@ -13,6 +13,7 @@ from uuid import UUID
 
 from flows.sdk import backend
 from flows.sdk.client import AWAY, ApiClient, NoAnswer, PortalApiError
+from flows.sdk.resting import Bell, bell_here
 from flows.sdk.steps import Sleep, Steps, drive, drive_async
 
 Result = TypeVar("Result")
@@ -55,6 +56,13 @@ class RemotePortal:
         """Drop the connection; the next call opens a new one."""
         self._client.close()
 
+    @cached_property
+    def bell(self) -> Bell | None:
+        """What rings for slots: the server."""
+        from flows.sdk.http_bell import HttpBell
+
+        return HttpBell(self._client)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -86,6 +94,11 @@ class PortalHere:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._loaded.post(path, body)
+
+    @property
+    def bell(self) -> Bell | None:
+        """What rings for slots: this process."""
+        return bell_here()
 
     @cached_property
     def _loaded(self) -> Portal:

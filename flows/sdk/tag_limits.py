@@ -43,10 +43,7 @@ _unlimited = _Unlimited()
 
 
 def slots_of(run: TaskRun) -> Steps[Lease | None]:
-    """Take a slot for each tag of the run that has a limit; the run awaits them. None: no tag has one.
-
-    Raises ConcurrencySlotAcquisitionError if a limit has no slots at all.
-    """
+    """Take a slot for each tag of the run that has a limit; the run awaits them. None: no tag has one."""
     if not run.tags or run.flow is None or isinstance(run.flow.recorder, MemoryRecorder):
         return None
     server = portal.reached()

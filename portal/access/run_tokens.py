@@ -18,7 +18,7 @@ OPENED: Mapping[str, frozenset[str]] = {
     "api-result": frozenset({"retrieve", "signing_keys"}),
     "api-variable": frozenset({"by_name", "create", "change_by_name", "destroy_by_name"}),
     "api-block": frozenset({"by_name", "create", "destroy_by_name"}),
-    "api-concurrency-limit": frozenset({"acquire", "renew", "release"}),
+    "api-concurrency-limit": frozenset({"acquire", "renew", "release", "turn"}),
     "api-event": frozenset({"create"}),
     "api-deployment": frozenset({"retrieve", "by_name", "create_flow_run"}),
     "api-bundle": frozenset({"retrieve"}),

@@ -75,7 +75,7 @@ class AgentList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         actor, agents = actor_of(request), list(self.result_list)
-        runs = FlowRun.objects.for_actor(actor).filter(agent__in=agents, lease_expires__isnull=False)
+        runs = FlowRun.objects.for_actor(actor).filter(agent__in=agents, leased=True)
         current = defaultdict(list)
         for run in runs.order_by("claimed_time").only("id", "name", "agent_id"):
             current[run.agent_id].append(run)

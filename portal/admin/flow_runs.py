@@ -9,14 +9,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
+from agents.waiting import NEEDED, first_reasons
 from portal.admin.filters import ScopedRelatedFilter, StateFilter, WorkspaceFilter
 from portal.admin.keyset import KeysetChangeList
 from portal.admin.looks import NOTHING, badge, head_line, span, when
 from portal.admin.scoped import ScopedAdmin
 from portal.pages import flow_run
 from runs.models import FlowRun
-from runs.models.flow_run import TERMINAL, StateType
-from runs.quarantine import is_in_quarantine
+from runs.models.flow_run import TERMINAL
 
 
 def seconds_of(run: FlowRun) -> float | None:
@@ -24,6 +24,16 @@ def seconds_of(run: FlowRun) -> float | None:
     if run.start_time is None:
         return None
     return ((run.end_time or now()) - run.start_time).total_seconds()
+
+
+class RunList(KeysetChangeList):
+    """A page of runs, which knows what those of it that wait are waiting for."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        reasons = first_reasons(self.result_list)
+        for run in self.result_list:
+            run.waits_for = reasons.get(run.id)
 
 
 class FlowRunAdmin(ScopedAdmin):
@@ -38,7 +48,7 @@ class FlowRunAdmin(ScopedAdmin):
         ("deployment", ScopedRelatedFilter),
         WorkspaceFilter,
     )
-    list_select_related = ("flow", "deployment")
+    list_select_related = ("flow", *NEEDED)
     ordering = ("-created", "-id")
     empty_text = "No runs yet. Open a deployment and press Run."
 
@@ -49,7 +59,7 @@ class FlowRunAdmin(ScopedAdmin):
         return flow_run.urls(self.admin_site) + stock
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
-        return KeysetChangeList
+        return RunList
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("parameters", "created_by")
@@ -90,9 +100,12 @@ class FlowRunAdmin(ScopedAdmin):
         return format_html('<a class="name" href="{}">{}</a>', url, run.name)
 
     @display(description="reason or error")
-    def reason(self, run: FlowRun) -> SafeString:
-        head = head_line(run.state_message) or held_back(run)
-        return format_html('<span class="clip" title="{}">{}</span>', run.state_message[:2000], head)
+    def reason(self, run: Any) -> SafeString:
+        """What it waits for, and how to help when the pointer rests on it; else how it ended."""
+        waits_for = run.waits_for
+        message = f"{waits_for['text']} {waits_for['fix']}" if waits_for else run.state_message
+        head = waits_for["text"] if waits_for else run.state_message
+        return format_html('<span class="clip" title="{}">{}</span>', message.strip()[:2000], head_line(head))
 
     @display(description="start")
     def start(self, run: FlowRun) -> SafeString:
@@ -110,11 +123,3 @@ class FlowRunAdmin(ScopedAdmin):
     @display(description="tags")
     def tag_list(self, run: FlowRun) -> SafeString:
         return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in run.tags[:5]))
-
-
-def held_back(run: FlowRun) -> str:
-    """What stops a run that waits, as far as its own row tells; its page knows the rest. Else empty."""
-    deployment = run.deployment
-    if run.state_type != StateType.SCHEDULED or deployment is None or not deployment.paused:
-        return ""
-    return f"Its deployment is {'in quarantine' if is_in_quarantine(deployment) else 'paused'}."

@@ -109,6 +109,8 @@ class ConcurrencyLimitAdmin(ScopedAdmin):
     @display(description="taken")
     def taken(self, limit: Any) -> str:
         decay = limit.slot_decay_per_second
+        if limit.limit == 0 and limit.active:
+            return "closed: a limit of 0"
         return f"{sum(slot.occupied_now(decay) for slot in limit.held)} of {limit.limit}"
 
     @display(description="held by")

@@ -1,10 +1,12 @@
 """Concurrency limits: make and change them, see who holds their slots, take and free slots."""
 
 from collections.abc import Mapping
+from threading import BoundedSemaphore
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.db.models import Prefetch
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -20,10 +22,14 @@ from portal.api.tag_limits import TagLimits
 from runs import limits
 from runs.models import ConcurrencyLimit, FlowRun, Slot, Waiter
 from runs.session import DjangoSession
+from runs.slot_bell import bell
 
 Role = Membership.Role
 MOST_SLOTS = 1_000_000
 MOST_LEASE_SECONDS = 86_400
+MOST_WAIT_SECONDS = 5
+# Each that waits for its turn holds a thread of the server.
+_seats = BoundedSemaphore(50)
 
 
 LIMIT_COLUMNS = ("id", "created", "updated", "name", "limit", "active", "slot_decay_per_second")
@@ -59,6 +65,12 @@ class RenewInput(serializers.Serializer[Any]):
     lease_seconds = serializers.FloatField(min_value=1, max_value=MOST_LEASE_SECONDS)
 
 
+class TurnInput(serializers.Serializer[Any]):
+    """The body of turn."""
+
+    seconds = serializers.FloatField(min_value=0, max_value=MOST_WAIT_SECONDS)
+
+
 class ConcurrencyLimits(TagLimits):
     """`/api/concurrency_limits`"""
 
@@ -72,6 +84,7 @@ class ConcurrencyLimits(TagLimits):
         "acquire": Role.OPERATOR,
         "renew": Role.OPERATOR,
         "release": Role.OPERATOR,
+        "turn": Role.OPERATOR,
     }
 
     def shape(self, rows: Rows) -> Rows:
@@ -134,6 +147,23 @@ class ConcurrencyLimits(TagLimits):
         """Free the slots of a lease, or leave the line: `{"released": false}` if it held none."""
         workspace = home_workspace(actor_of(request), Role.OPERATOR)
         return Response({"released": limits.release(DjangoSession(), workspace.id, UUID(lease_id))})
+
+    @action(detail=False, methods=["post"], url_path=f"leases/(?P<lease_id>{UUID_PATTERN})/turn")
+    def turn(self, request: Request, lease_id: str) -> Response:
+        """Answer when it may be the turn of this lease, which stands in line: then acquire again.
+
+        `{"waited": true}` after `seconds` at the latest; `{"waited": false}` at once, if too many wait.
+        """
+        seconds = read(TurnInput, request)["seconds"]
+        home_workspace(actor_of(request), Role.OPERATOR)
+        if not _seats.acquire(blocking=False):
+            return Response({"waited": False})
+        try:
+            if not connection.in_atomic_block:
+                connection.close()  # others need it meanwhile
+            return Response({"waited": bell().rest(UUID(lease_id), seconds)})
+        finally:
+            _seats.release()
 
 
 def known_run(actor: Actor, run_id: UUID | None) -> UUID | None:

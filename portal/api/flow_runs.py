@@ -12,7 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents.waiting import waiting_on
+from agents.waiting import NEEDED, waiting_on
 from flows.catalog.parameters import FieldError, validate
 from flows.models import Membership
 from flows.sdk.recorder import Status, Verdict
@@ -37,7 +37,6 @@ from runs.retrying import NoSuchTaskError, find_task_run, retry, run_again
 from runs.session import DjangoSession
 from runs.transition import transition
 
-NEEDED_TO_EXPLAIN = ("deployment", "agent", "work_queue__work_pool__workspace")
 HISTORY = ("id", "type", "name", "message", "timestamp", "attempt", "state_details")
 
 
@@ -121,7 +120,7 @@ class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported
     def retrieve(self, request: Request, pk: str) -> Response:
         """One run, and what it waits for while it neither runs nor is over."""
         shown = self.as_json(pk)
-        run = FlowRun.objects.select_related(*NEEDED_TO_EXPLAIN).get(id=shown["id"])
+        run = FlowRun.objects.select_related(*NEEDED).get(id=shown["id"])
         return Response({**shown, "waiting_on": waiting_on(run)})
 
     @action(detail=True)

@@ -46,7 +46,7 @@ def in_order() -> models.Func:
 
 # What holds a slot of the limits above it. Prefect's workers take no lease: their runs count by their state.
 HELD = ["PENDING", "RUNNING", "CANCELLING"]
-UNDER_WAY = Q(work_queue__isnull=False) & (Q(lease_expires__isnull=False) | Q(state_type__in=HELD))
+UNDER_WAY = Q(work_queue__isnull=False) & (Q(leased=True) | Q(state_type__in=HELD))
 # The same of deployments without a queue, whose runs a Prefect process fetches for itself (`flow.serve`).
 SERVED = Q(work_queue__isnull=True, deployment__isnull=False, state_type__in=HELD)
 
@@ -57,6 +57,9 @@ class FlowRun(ScopedModel):
     A claim writes `agent`, `attempt` and `lease_expires`; every later write of that attempt
     carries its number. `lease_expires` NULL means that no process owns the run. `version` grows
     with every visible change, so that a page that missed a live message notices the gap.
+
+    No index may name `lease_expires`, not in its condition either: agents renew leases all the time, and
+    PostgreSQL can then rewrite the row in place. Indexes name `leased`.
     """
 
     run_path = ""
@@ -113,6 +116,11 @@ class FlowRun(ScopedModel):
 
     attempt = models.IntegerField(default=0)
     lease_expires = models.DateTimeField(null=True, blank=True)
+    leased = models.GeneratedField(
+        expression=models.ExpressionWrapper(Q(lease_expires__isnull=False), models.BooleanField()),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
     agent = models.ForeignKey(
         "agents.Agent", on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
     )
@@ -189,7 +197,7 @@ class FlowRun(ScopedModel):
                 in_order(),
                 "expected_start_time",
                 name="flowrun_in_order",
-                condition=Q(state_type="SCHEDULED", lease_expires__isnull=True),
+                condition=Q(state_type="SCHEDULED", leased=False),
             ),
             # Limits: the runs that are under way, wherever they are executed.
             models.Index(
@@ -204,12 +212,8 @@ class FlowRun(ScopedModel):
                 name="flowrun_scheduled",
                 condition=Q(state_type="SCHEDULED"),
             ),
-            # Reaper: leases that ran out.
-            models.Index(
-                fields=["lease_expires"],
-                name="flowrun_leased",
-                condition=Q(lease_expires__isnull=False),
-            ),
+            # Reaper: what processes hold.
+            models.Index(fields=["id"], name="flowrun_leased", condition=Q(leased=True)),
             # Runs of Prefect's clients that have fallen silent.
             models.Index(
                 fields=["last_heartbeat"],

@@ -1,6 +1,7 @@
 """Concurrency limits, and who holds their slots."""
 
 from math import ceil
+from typing import Any
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -11,7 +12,9 @@ from django.utils.timezone import now
 from flows.models import Workspace
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
+from runs.limits import tell_first
 from runs.models.flow_run import TERMINAL
+from runs.session import DjangoSession
 
 
 class ConcurrencyLimit(ScopedModel):
@@ -37,6 +40,11 @@ class ConcurrencyLimit(ScopedModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store it; whoever is first in line asks again at once, for there may be more slots now."""
+        super().save(*args, **kwargs)
+        tell_first(DjangoSession(), self.id)
 
 
 class Slot(ScopedModel):

@@ -9,8 +9,10 @@ import pytest
 from django.db import connection
 
 from agents.claim import CLAIM, Claimed, Lease, claim, look, release, renew
-from agents.models import WorkQueue
+from agents.models import WorkPool, WorkQueue
+from agents.pools import poll
 from agents.registry import Identity, beat
+from agents.services.database import database_time
 from flows.models import Deployment
 from flows.sdk.ids import uuid7
 from flows.sdk.states import Cancelling, Completed, Crashed, Running
@@ -18,11 +20,13 @@ from runs.create import NewRun, insert_runs
 from runs.models import FlowRun, TaskRun
 from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
 from runs.transition import transition
+from tests.agents.services.builders import make_schedule, report_success
 from tests.factories import make_deployment, make_queue, make_run
 
 pytestmark = pytest.mark.django_db
 
 SESSION = DjangoSession()
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -165,12 +169,95 @@ def test_the_claim_reads_the_partial_index() -> None:
     assert "flowrun_in_order" in json.dumps(plan)
 
 
+@pytest.mark.parametrize(
+    ("due_ago", "scheduler_ago", "is_taken"),
+    [
+        (HOUR, 2 * HOUR, False),  # missed: the policy of its schedule decides
+        (HOUR, timedelta(seconds=5), True),  # it waited for an agent
+        (timedelta(seconds=10), 2 * HOUR, True),  # on time, whatever became of the scheduler
+        (HOUR, None, True),  # there has never been a scheduler
+    ],
+)
+def test_what_was_missed_is_left_to_its_schedule(
+    agent: UUID, due_ago: timedelta, scheduler_ago: timedelta | None, is_taken: bool
+) -> None:
+    schedule = make_schedule(make_deployment(), cron="@hourly")
+    run = make_run(schedule.deployment)
+    due = database_time() - due_ago
+    FlowRun.objects.filter(id=run.id).update(schedule=schedule, slot=due, expected_start_time=due)
+    if scheduler_ago is not None:
+        report_success("materialise", ago=scheduler_ago)
+
+    assert (claim_from(agent) is not None) is is_taken
+
+
+def test_runs_of_the_future_are_not_missed() -> None:
+    """A Prefect worker asks for them, too."""
+    queue = make_queue("default", pool="prefect")
+    WorkPool.objects.filter(id=queue.work_pool_id).update(type=WorkPool.Type.PREFECT)
+    schedule = make_schedule(make_deployment(queue=queue), cron="@hourly")
+    run = make_run(schedule.deployment)
+    FlowRun.objects.filter(id=run.id).update(schedule=schedule, expected_start_time=database_time() + HOUR)
+    report_success("materialise", ago=2 * HOUR)
+
+    assert poll(queue.work_pool, [queue], before=None) == [(run.id, queue.id)]
+
+
+def test_a_run_of_a_schedule_that_was_tried_goes_on_without_a_scheduler(agent: UUID) -> None:
+    schedule = make_schedule(make_deployment(), cron="@hourly")
+    run = make_run(schedule.deployment)
+    due = database_time() - HOUR
+    FlowRun.objects.filter(id=run.id).update(schedule=schedule, expected_start_time=due, attempt=1)
+    report_success("materialise", ago=2 * HOUR)
+
+    assert claim_from(agent) is not None
+
+
+def test_the_reaper_reads_only_what_is_leased() -> None:
+    expired = FlowRun.objects.filter(leased=True, lease_expires__lt=datetime.now(UTC))
+    with connection.cursor() as cursor:
+        for other_way in ("seqscan", "bitmapscan"):
+            cursor.execute(f"SET LOCAL enable_{other_way} = off")
+    assert "flowrun_leased" in expired.explain()
+
+
 @pytest.fixture
 def two_sessions(transactional_db: None) -> Iterator[tuple[PsycopgSession, PsycopgSession]]:
     sessions = PsycopgSession(conninfo_of_django()), PsycopgSession(conninfo_of_django())
     yield sessions
     for session in sessions:
         session.close()
+
+
+def test_a_renewal_rewrites_the_row_in_place(
+    two_sessions: tuple[PsycopgSession, PsycopgSession],
+) -> None:
+    """It changes no index: agents renew all the time, and each index entry would be written to disk."""
+    session, observer = two_sessions
+    identity = Identity(name="agent", queue_ids=())
+    beat(session, identity)
+    make_run()
+    claimed = claim(session, identity.id, [make_queue().id])
+    assert claimed is not None
+    before = rewritten(session, observer)
+
+    for _ in range(100):
+        renew(session, claimed.run.id, claimed.run.attempt)
+
+    updates, in_place = (
+        after - each for after, each in zip(rewritten(session, observer), before, strict=True)
+    )
+    assert updates == 100
+    assert in_place >= 95  # a page that is full of older versions is left once
+
+
+def rewritten(session: PsycopgSession, observer: PsycopgSession) -> tuple[int, int]:
+    """How many updates of runs there were, by what `session` did, and how many of them in place."""
+    session.execute("SELECT pg_stat_force_next_flush()")
+    (counts,) = observer.execute(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'runs_flowrun'"
+    )
+    return counts[0], counts[1]
 
 
 def test_two_agents_that_claim_at_once_get_different_runs(

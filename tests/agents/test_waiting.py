@@ -13,7 +13,7 @@ from flows.sdk.states import AwaitingRetry
 from runs.models import FlowRun
 from runs.session import DjangoSession
 from runs.transition import transition
-from tests.agents.services.builders import make_agent, report_success
+from tests.agents.services.builders import make_agent, make_schedule, report_success
 from tests.factories import lease, make_deployment, make_queue, make_run
 
 pytestmark = pytest.mark.django_db
@@ -157,6 +157,20 @@ def test_scheduler_behind(queue: WorkQueue) -> None:
     assert (
         reason["text"] == "The scheduler has not worked for 60 min: nothing rings for runs that become due."
     )
+
+
+def test_missed(run: FlowRun) -> None:
+    """The claim leaves it, too."""
+    schedule = make_schedule(run.deployment, cron="@hourly")
+    report_success("materialise", ago=2 * HOUR)
+    due = database_time() - HOUR
+    FlowRun.objects.filter(id=run.id).update(schedule=schedule, slot=due, expected_start_time=due)
+    run.refresh_from_db()
+
+    reason = only(run)
+    assert (reason["code"], reason["since"]) == ("missed", due)
+    assert reason["link"] == {"kind": "schedule", "id": str(schedule.id)}
+    assert reason["fix"] == "Start a scheduler: python manage.py scheduler"
 
 
 def test_picked_by_agent(run: FlowRun) -> None:

@@ -193,3 +193,15 @@ def test_code_that_waits_for_a_slot_says_so_while_it_runs(deployment: Deployment
     reason = only(runs[1])
     assert reason["code"] == "slot_wait"
     assert "waits for 1 of 1 slots of limit 'database', held by holder. It is number 1" in reason["text"]
+
+
+def test_code_that_waits_for_a_limit_of_zero_says_so(deployment: Deployment) -> None:
+    ConcurrencyLimit.objects.create(workspace=default_workspace(), name="database", limit=0)
+    run = make_run(deployment)
+    FlowRun.objects.update(state_type="RUNNING")
+    acquire(DjangoSession(), Wanted(run.workspace_id, uuid4(), ["database"], 1, 60, flow_run_id=run.id))
+
+    reason = only(run)
+    assert reason["code"] == "slot_wait"
+    assert "limit 'database', which is 0: it gives no slots until it is raised" in reason["text"]
+    assert reason["fix"] == "Raise the limit."

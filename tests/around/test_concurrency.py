@@ -20,7 +20,7 @@ from flows.models import Deployment
 from flows.sdk import backend
 from flows.sdk.concurrency import AcquireConcurrencySlotTimeoutError
 from runs.create import create_flow_run
-from runs.models import Slot, TaskRunState
+from runs.models import ConcurrencyLimit, Slot, TaskRunState
 from tests.around.conftest import Around
 from tests.around.test_limits import make_limit
 
@@ -47,6 +47,17 @@ def test_waiting_ends_when_the_time_is_up(weather: Deployment) -> None:
 
     too_long = pytest.raises(AcquireConcurrencySlotTimeoutError, match="'database'")
     with concurrency("database"), too_long, concurrency("database", timeout_seconds=0.1):
+        pass
+
+
+def test_a_limit_of_zero_is_waited_for(weather: Deployment) -> None:
+    make_limit(limit=0)
+
+    too_long = pytest.raises(AcquireConcurrencySlotTimeoutError, match="'database'")
+    with too_long, concurrency("database", timeout_seconds=0.1):
+        pass
+    ConcurrencyLimit.objects.update(limit=1)
+    with concurrency("database", timeout_seconds=10):
         pass
 
 

@@ -110,16 +110,16 @@ def test_runs_in_memory_ask_nobody(recorder: MemoryRecorder, limits: Limits) -> 
     assert limits.asked == []
 
 
-def test_a_limit_without_slots_fails_the_task_run(
+def test_a_refusal_fails_the_task_run(
     reporting: Reporting, limits: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: str, body: Mapping[str, Any]) -> Any:
-        raise PortalApiError(422, "Limit 'tag:db' has 0 slots, and 1 are wanted.")
+        raise PortalApiError(422, "Limit 'tag:db' is not for you.")
 
     monkeypatch.setattr(limits, "post", refuse)
     query = task(lambda: 1, tags=["db"], name="query")
 
     state = flow(lambda: query(return_state=True), name="work")(return_state=True)
 
-    assert state.is_failed() and "has 0 slots" in state.message
+    assert state.is_failed() and "is not for you" in state.message
     assert reporting.memory.states_of("query") == ["Pending", "Running", "Failed"]

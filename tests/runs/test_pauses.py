@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from agents.claim import Claimed, Lease, claim, renew
@@ -99,6 +100,34 @@ def test_a_paused_process_keeps_its_run() -> None:
     run.refresh_from_db()
     assert (run.state_name, run.run_count, run.pause_expires) == ("Running", 1, None)
     assert propose(run, Completed(), attempt=1).status is Status.ACCEPT
+
+
+def test_a_pause_moves_the_deadline_of_the_try() -> None:
+    """The agent's net for code that no signal ends: it holds after the pause, and not within."""
+    run = lease(make_run())
+    transition(SESSION, run.id, Running(details={"timeout_seconds": 5}), attempt=1)
+    before = FlowRun.objects.get().deadline
+    assert before is not None
+    transition(SESSION, run.id, Paused(details=details()), attempt=1)
+    FlowRun.objects.update(state_timestamp=F("state_timestamp") - timedelta(seconds=60))
+    FlowRun.objects.update(deadline=F("deadline") - timedelta(seconds=60))
+    assert renew(SESSION, run.id, 1) is Lease.HELD
+
+    resume(SESSION, run.id, None, ALICE)
+
+    after = FlowRun.objects.get().deadline
+    assert after is not None and timedelta(0) <= after - before < timedelta(seconds=5)
+    FlowRun.objects.update(deadline=timezone.now() - timedelta(seconds=1))
+    assert renew(SESSION, run.id, 1) is Lease.OVERDUE
+    transition(SESSION, run.id, Completed(), attempt=1)
+    assert FlowRun.objects.get().deadline is None
+
+
+def test_a_suspension_ends_the_deadline_of_the_try() -> None:
+    run = lease(make_run())
+    transition(SESSION, run.id, Running(details={"timeout_seconds": 5}), attempt=1)
+    transition(SESSION, run.id, Suspended(details=details()), attempt=1)
+    assert FlowRun.objects.get().deadline is None
 
 
 def test_who_resumed_is_recorded() -> None:

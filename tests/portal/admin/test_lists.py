@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 from uuid import uuid4
 
@@ -215,7 +216,8 @@ def test_a_waiting_run_of_a_paused_deployment_says_so_in_its_row(
     make_run(deployment)
     Deployment.objects.update(paused=True)
 
-    assert ">Its deployment is paused.</span>" in superuser.get(RUNS).content.decode()
+    page = unescape(superuser.get(RUNS).content.decode())
+    assert f">Its deployment '{deployment.name}' is paused.</span>" in page
 
 
 def test_a_form_begins_with_the_only_workspace(superuser: Client) -> None:

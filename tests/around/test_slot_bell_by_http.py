@@ -1,0 +1,80 @@
+"""Code elsewhere is woken for slots by the server, which answers when it may be its turn."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from django.db import connections
+
+from flows.concurrency.asyncio import concurrency as async_concurrency
+from flows.concurrency.sync import concurrency
+from flows.models import Deployment
+from flows.sdk import concurrency as sdk
+from portal.api import concurrency_limits as api
+from runs.models import Waiter
+from tests.around.test_limits import make_limit
+from tests.portal.fixtures import Caller
+
+
+def blocking() -> None:
+    with concurrency("database", timeout_seconds=30):
+        pass
+
+
+def in_a_loop() -> None:
+    async def work() -> None:
+        async with async_concurrency("database", timeout_seconds=30):
+            pass
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("code", [blocking, in_a_loop])
+def test_whoever_waits_is_woken_by_the_server(
+    weather: Deployment, monkeypatch: pytest.MonkeyPatch, code: Callable[[], None]
+) -> None:
+    make_limit(limit=1)
+    for patience in ("FIRST_ON_BELL", "LONGEST_ON_BELL"):
+        monkeypatch.setattr(sdk, patience, 5.0)
+    waiter = threading.Thread(target=code)
+
+    with concurrency("database"):
+        waiter.start()
+        while not Waiter.objects.exists():
+            time.sleep(0.01)
+        connections.close_all()
+        time.sleep(0.3)  # by now it has been told that the bell listens, and rests again
+    freed = time.monotonic()
+    waiter.join()
+
+    assert time.monotonic() - freed < 3
+
+
+def test_a_server_with_too_many_waiters_is_asked_by_the_clock(
+    weather: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_limit(limit=1)
+    monkeypatch.setattr(api, "_seats", threading.BoundedSemaphore(1))
+    api._seats.acquire()
+    waiter = threading.Thread(target=blocking)
+
+    with concurrency("database"):
+        waiter.start()
+        while not Waiter.objects.exists():
+            time.sleep(0.01)
+        connections.close_all()
+    waiter.join(10)
+
+    assert not waiter.is_alive()
+
+
+def test_who_may_wait_and_for_how_long(operator: Caller, viewer: Caller) -> None:
+    path = f"/api/concurrency_limits/leases/{uuid4()}/turn"
+
+    assert operator.post(path, {"seconds": 0.01}).json() == {"waited": True}
+    assert operator.post(path, {"seconds": 6}).status_code == 422
+    assert operator.post(path, {}).status_code == 422
+    assert viewer.post(path, {"seconds": 0.01}).status_code == 403
