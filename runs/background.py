@@ -134,7 +134,7 @@ DELETE FROM runs_taskrunstate WHERE task_run_id IN (SELECT id FROM gone)
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A call of a task to be made in the background. `payload` is signed as `runs.errands.signed_as` says."""
+    """A call of a task to be made in the background. `payload` is signed, as `flows.sdk.sealing` says."""
 
     id: UUID
     workspace_id: UUID

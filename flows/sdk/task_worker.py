@@ -22,6 +22,7 @@ from flows.sdk.client import AWAY, NoAnswer, PortalApiError
 from flows.sdk.context import FlowRunContext, current_tags, merge_tags, next_sequence
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted, LogLine
+from flows.sdk.sealing import Seal, answer_name, call_name, seal_of
 from flows.sdk.states import Crashed, State
 from flows.sdk.steps import drive
 from flows.sdk.task_engine import TaskCall
@@ -129,8 +130,8 @@ def _as_json(body: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def perform(post: Post, id: UUID, content: bytes, task: Task[Any, Any] | None = None) -> State:
-    """Run a background task that this process holds, and report it. Returns its final state.
+def perform(post: Post, seal: Seal, id: UUID, content: bytes, task: Task[Any, Any] | None = None) -> State:
+    """Run a background task that this process holds, and report it, signed. Returns its final state.
 
     `task` None: the one that came with the call. Raises CannotLoad, and Aborted when it lost the task run.
     """
@@ -144,7 +145,7 @@ def perform(post: Post, id: UUID, content: bytes, task: Task[Any, Any] | None = 
         current_tags.reset(token)
     if not state.is_terminal():
         state = run.enter(Crashed(message=state.message))
-    run.send(packed_end(state))
+    run.send(seal.sign(answer_name(id), packed_end(state)))
     return state
 
 
@@ -186,6 +187,7 @@ class TaskWorker:
         self._tasks = {background_key(each): each for each in tasks}
         self._id = uuid4()
         self._post = posting(self._id)
+        self._seal = seal_of(portal.needed("A task worker"))
         self._stop = threading.Event()
         self._free = threading.Semaphore(self.limit)
         self._held: set[UUID] = set()
@@ -233,7 +235,7 @@ class TaskWorker:
     def _perform(self, found: Mapping[str, Any]) -> None:
         id = UUID(found["id"])
         try:
-            state = perform(self._post, id, b64decode(found["content"]), self._tasks[found["task_key"]])
+            state = perform(self._post, self._seal, id, self._verified(found), self._tasks[found["task_key"]])
             logger.info("%s: %s", found["name"], state)
         except CannotLoad as error:
             self._post(f"{id}/refuse", {"reason": str(error), "is_final": True})
@@ -244,6 +246,13 @@ class TaskWorker:
         finally:
             self._held.discard(id)
             self._free.release()
+
+    def _verified(self, found: Mapping[str, Any]) -> bytes:
+        """The call, which is code. Raises CannotLoad unless it was signed for this task run."""
+        content = self._seal.verified(call_name(UUID(found["id"])), b64decode(found["content"]))
+        if content is None:
+            raise CannotLoad("it is not signed with a key of this workspace, so it was not opened")
+        return content
 
     def _renew(self, over: threading.Event) -> None:
         while not over.wait(RENEW_SECONDS):
