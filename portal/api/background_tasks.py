@@ -29,7 +29,7 @@ from portal.api.fields import TagsField, TextField
 from portal.api.logs import LogFilter
 from portal.api.resource import Resource, Row, read
 from portal.api.task_runs import COLUMNS, TaskRunFilter, TaskRuns
-from runs import announce, background, errands
+from runs import background, errands
 from runs.logs import of_background_task
 from runs.models import Errand, TaskRun
 from runs.models.flow_run import StateType
@@ -126,6 +126,7 @@ class BackgroundTasks(Resource):
         "refuse": Role.EDITOR,
         "renew": Role.EDITOR,
         "cancel": Role.OPERATOR,
+        "retry": Role.OPERATOR,
     }
     shape = TaskRuns.shape
 
@@ -150,8 +151,9 @@ class BackgroundTasks(Resource):
         )
         with DjangoSession().transaction() as tx:
             made = background.create(tx, new)
-            if made and new.for_agents:
-                tx.on_commit(lambda: announce.ring(queue.id))
+            if made:
+                queue_id = queue.id if new.for_agents else None
+                tx.on_commit(lambda: background.ring_for(workspace.id, queue_id))
         return Response(self.as_json(body["id"]), status=201 if made else 200)
 
     @action(detail=False, methods=["post"])
@@ -205,6 +207,14 @@ class BackgroundTasks(Resource):
         workspace = self._workspace_of(pk)
         with DjangoSession().transaction() as tx:
             return Response({"cancelled": background.cancel(tx, UUID(pk), workspace.id)})
+
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Make the call of a task that failed or crashed again: `{"retried": false}` if it did not, or its
+        call is not kept any more (after 7 days)."""
+        workspace = self._workspace_of(pk)
+        with DjangoSession().transaction() as tx:
+            return Response({"retried": background.retry(tx, UUID(pk), workspace.id, actor_of(request).name)})
 
     @action(detail=True, methods=["get"])
     def logs(self, request: Request, pk: str) -> Response:
