@@ -8,7 +8,7 @@ import runs.models.ordered_json
 class Migration(migrations.Migration):
     dependencies = [
         ("flows", "0009_deployment_limits"),
-        ("runs", "0018_backfills"),
+        ("runs", "0020_client_reports"),
     ]
 
     operations = [
