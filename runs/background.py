@@ -15,6 +15,7 @@ from flows.sdk.states import Cancelled, Crashed, Scheduled, State, StateType
 from runs import announce
 from runs.batch import clean, record_lines
 from runs.errands import LEASE_SECONDS
+from runs.models import Errand
 from runs.session import Transaction
 
 MOST_TRIES = 3  # of a task whose worker died each time
@@ -256,14 +257,15 @@ def retry(tx: Transaction, id: UUID, workspace_id: UUID, who: str) -> bool:
         return False
     _enter(tx, id, Scheduled(message=f"Retried by {who}."))
     queue_id, for_agents = found[0]
-    tx.on_commit(lambda: ring_for(workspace_id, queue_id if for_agents else None))
+    if for_agents:
+        tx.on_commit(lambda: announce.ring(queue_id))
     return True
 
 
-def ring_for(workspace_id: UUID, queue_id: UUID | None) -> None:
-    """Wake who may run a new task: an agent of the queue, if agents can."""
-    if queue_id is not None:
-        announce.ring(queue_id)
+def is_any_waiting(workspace_id: UUID, task_keys: Sequence[str]) -> bool:
+    """Whether somebody may claim a task of one of these keys."""
+    waiting = Errand.objects.filter(holder=None, ended=None, flow_run=None)
+    return waiting.filter(workspace_id=workspace_id, task_key__in=task_keys).exists()
 
 
 def waiting_queues(tx: Transaction) -> dict[UUID, int]:

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 
 from flows.sdk import logs, portal
 from flows.sdk.background import PATH, Call, background_key, packed_end
+from flows.sdk.bell import LONGEST_PAUSE, Bell
 from flows.sdk.client import AWAY, NoAnswer, PortalApiError
 from flows.sdk.context import FlowRunContext, current_tags, merge_tags, next_sequence
 from flows.sdk.ids import uuid7
@@ -33,8 +34,6 @@ from flows.sdk.wire import state_as_json
 logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 2.0
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
 MOST_AT_A_TIME = 250
 SEND_SECONDS = 1.0
 MOST_LINES = 100
@@ -189,6 +188,7 @@ class TaskWorker:
         self._post = posting(self._id)
         self._seal = seal_of(portal.needed("A task worker"))
         self._stop = threading.Event()
+        self._bell = Bell(list(self._tasks))
         self._free = threading.Semaphore(self.limit)
         self._held: set[UUID] = set()
 
@@ -200,6 +200,7 @@ class TaskWorker:
         over = threading.Event()
         renewer = threading.Thread(target=self._renew, args=[over], name="task-leases", daemon=True)
         renewer.start()
+        self._bell.start()
         with self._stopped_by_signals(), ThreadPoolExecutor(self.limit, "flows-task") as threads:
             while not self._stop.is_set():
                 self._take_one(threads)
@@ -209,8 +210,7 @@ class TaskWorker:
     def stop(self) -> None:
         """Take no further task; `run` returns when those under way are over."""
         self._stop.set()
-
-    _pause = FIRST_PAUSE
+        self._bell.end()
 
     def _take_one(self, threads: ThreadPoolExecutor) -> None:
         """Wait for a free thread, and for a task."""
@@ -225,10 +225,8 @@ class TaskWorker:
             found = None
         if found is None:
             self._free.release()
-            self._stop.wait(self._pause)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._bell.wait()
             return
-        self._pause = FIRST_PAUSE
         self._held.add(UUID(found["id"]))
         threads.submit(self._perform, found)
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import QuerySet
+from redis.exceptions import RedisError
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
@@ -23,13 +25,14 @@ from agents.registry import BadQueueNameError, resolve
 from flows.catalog.parameters import FieldError
 from flows.models import Membership, Workspace
 from flows.sdk.sealing import answer_name, call_name
+from portal import background_bell
 from portal.access.actors import actor_of, home_workspace, need_role
-from portal.api.errors import InvalidInput
+from portal.api.errors import InvalidInput, Unavailable
 from portal.api.fields import TagsField, TextField
 from portal.api.logs import LogFilter
 from portal.api.resource import Resource, Row, read
 from portal.api.task_runs import COLUMNS, TaskRunFilter, TaskRuns
-from runs import background, errands
+from runs import announce, background, errands
 from runs.logs import of_background_task
 from runs.models import Errand, TaskRun
 from runs.models.flow_run import StateType
@@ -38,6 +41,7 @@ from runs.session import DjangoSession
 
 Role = Membership.Role
 MOST_LINES = 1000
+BELL_SECONDS = 5.0
 
 
 class NewTaskInput(serializers.Serializer[Any]):
@@ -57,6 +61,14 @@ class ClaimInput(serializers.Serializer[Any]):
 
     holder = serializers.UUIDField()
     worker = serializers.CharField(max_length=300)
+    task_keys = serializers.ListField(
+        child=serializers.CharField(max_length=500), min_length=1, max_length=1000
+    )
+
+
+class BellInput(serializers.Serializer[Any]):
+    """The body of bell."""
+
     task_keys = serializers.ListField(
         child=serializers.CharField(max_length=500), min_length=1, max_length=1000
     )
@@ -122,6 +134,7 @@ class BackgroundTasks(Resource):
     roles: ClassVar[Mapping[str, Role]] = {  # what is handed in is code for agents, as what is deployed
         "create": Role.EDITOR,
         "claim": Role.EDITOR,
+        "bell": Role.EDITOR,
         "report": Role.EDITOR,
         "refuse": Role.EDITOR,
         "renew": Role.EDITOR,
@@ -152,8 +165,9 @@ class BackgroundTasks(Resource):
         with DjangoSession().transaction() as tx:
             made = background.create(tx, new)
             if made:
-                queue_id = queue.id if new.for_agents else None
-                tx.on_commit(lambda: background.ring_for(workspace.id, queue_id))
+                tx.on_commit(lambda: background_bell.ring(workspace.id))
+            if made and new.for_agents:
+                tx.on_commit(lambda: announce.ring(queue.id))
         return Response(self.as_json(body["id"]), status=201 if made else 200)
 
     @action(detail=False, methods=["post"])
@@ -168,6 +182,23 @@ class BackgroundTasks(Resource):
             return Response({"task": None})
         found = {"id": taken.id, "name": taken.name, "task_key": taken.task_key, "tries": taken.tries}
         return Response({"task": {**found, "content": b64encode(taken.payload).decode()}})
+
+    @action(detail=False, methods=["post"])
+    def bell(self, request: Request) -> Response:
+        """Wait up to 5 s for a task of these keys: `{"rung": true}` as soon as there may be one to claim."""
+        body = read(BellInput, request)
+        workspace = home_workspace(actor_of(request), Role.EDITOR)
+
+        def is_there_one() -> bool:
+            found = background.is_any_waiting(workspace.id, body["task_keys"])
+            if not connection.in_atomic_block:
+                connection.close()  # nobody keeps one while waiting
+            return found
+
+        try:
+            return Response({"rung": background_bell.heard(workspace.id, BELL_SECONDS, is_there_one)})
+        except RedisError as error:
+            raise Unavailable(detail="Redis is away: ask for tasks without waiting for the bell.") from error
 
     @action(detail=True, methods=["post"])
     def report(self, request: Request, pk: str) -> Response:
@@ -214,7 +245,9 @@ class BackgroundTasks(Resource):
         call is not kept any more (after 7 days)."""
         workspace = self._workspace_of(pk)
         with DjangoSession().transaction() as tx:
-            return Response({"retried": background.retry(tx, UUID(pk), workspace.id, actor_of(request).name)})
+            retried = background.retry(tx, UUID(pk), workspace.id, actor_of(request).name)
+            tx.on_commit(lambda: background_bell.ring(workspace.id))
+        return Response({"retried": retried})
 
     @action(detail=True, methods=["get"])
     def logs(self, request: Request, pk: str) -> Response:

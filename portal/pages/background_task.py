@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from agents.models import WorkQueue
 from flows.models import Membership
+from portal import background_bell
 from portal.access.actors import actor_of, has_role
 from portal.pages.run_changes import LOG_MESSAGE_CHARACTERS
 from runs import background, errands
@@ -120,6 +121,7 @@ def _cancel(request: HttpRequest, task_id: UUID, site: AdminSite) -> HttpRespons
 def _retry(request: HttpRequest, task_id: UUID, site: AdminSite) -> HttpResponse:
     task = _operable(request, task_id)
     with DjangoSession().transaction() as tx:
+        tx.on_commit(lambda: background_bell.ring(_workspace_id(task)))
         if not background.retry(tx, task.id, _workspace_id(task), actor_of(request).name):
             messages.warning(
                 request, f"{task.name} cannot be retried: only what failed or crashed lately can."

@@ -126,3 +126,36 @@ def test_a_queue_of_another_workspace_is_refused(editor: Caller, foreigner: Call
     assert editor.post(f"{PATH}/", call(queue="elsewhere/default/mine")).status_code == 422
     assert not Errand.objects.exists()
     assert not WorkQueue.objects.filter(name="mine").exists()
+
+
+def test_a_failed_task_is_retried_and_no_other(editor: Caller, operator: Caller, viewer: Caller) -> None:
+    new = call()
+    editor.post(f"{PATH}/", new)
+    path = f"{PATH}/{new['id']}/retry"
+    assert viewer.post(path).status_code == 403
+    assert operator.post(path).json() == {"retried": False}
+    holder = str(uuid4())
+    claimed(editor, holder)
+    failed = {**ended(1), "type": "FAILED", "name": "Failed"}
+    content = signed(answer_name(UUID(new["id"])), b"error")
+    editor.post(f"{PATH}/{new['id']}/report", {"holder": holder, "states": [failed], "content": content})
+
+    assert operator.post(path).json() == {"retried": True}
+
+    assert operator.get(f"{PATH}/{new['id']}").json()["state"]["type"] == "SCHEDULED"
+    assert claimed(editor, str(uuid4()))["content"] == new["content"]
+
+
+def test_the_bell_rings_at_once_for_what_waits(editor: Caller, viewer: Caller) -> None:
+    body = {"task_keys": ["shop.send"]}
+    assert viewer.post(f"{PATH}/bell", body).status_code == 403
+    editor.post(f"{PATH}/", call())
+
+    assert editor.post(f"{PATH}/bell", body).json() == {"rung": True}
+
+
+def test_a_bell_that_does_not_ring_ends(editor: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.api.background_tasks.BELL_SECONDS", 0.2)
+    editor.post(f"{PATH}/", call(task_key="shop.other"))
+
+    assert editor.post(f"{PATH}/bell", {"task_keys": ["shop.send"]}).json() == {"rung": False}

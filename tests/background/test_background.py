@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +13,8 @@ import pytest
 
 from flows.exceptions import UnverifiedError
 from flows.sdk import portal
+from flows.sdk.background import background_key
+from flows.sdk.bell import LONGEST_REST, Bell
 from runs.models import Errand, TaskRun
 from tests.background import tasks
 from tests.background.conftest import Background
@@ -65,6 +69,21 @@ def test_a_process_serves_tasks(background: Background) -> None:
     finally:
         worker.terminate()
     assert worker.wait(10) == 0
+
+
+def test_a_worker_that_rests_is_woken_by_a_bell(background: Background) -> None:
+    """Once it hears the bell, it does not ask for 10 s; without one, every second."""
+    bell = Bell([background_key(tasks.locked)])
+    bell.start()
+    try:
+        while not bell.hears:
+            bell.wait()
+        began = time.monotonic()
+        threading.Timer(1.5, tasks.locked.delay).start()
+        bell.wait()
+        assert 1.4 < time.monotonic() - began < LONGEST_REST - 1
+    finally:
+        bell.end()
 
 
 def test_the_tasks_of_a_killed_worker_are_taken_by_the_next(background: Background) -> None:
