@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from portal.admin.filters import StateFilter, WorkspaceFilter
 from portal.admin.flow_runs import seconds_of
@@ -17,6 +18,8 @@ from portal.admin.looks import NOTHING, badge, head_line, span, when
 from portal.admin.scoped import ScopedAdmin
 from portal.pages import background_task as page
 from runs.models import BackgroundTask, Errand
+
+MOST_OF_A_WORKER = 32  # characters
 
 
 def older_than(cursor: str) -> Q:
@@ -48,7 +51,7 @@ class BackgroundTaskAdmin(ScopedAdmin):
 
     change_list_template = "portal/background_tasks.html"
     heading = "Background tasks"
-    list_display = ("state", "task", "title", "reason", "queue", "by", "created_when", "duration", "tries")
+    list_display = ("state", "title", "reason", "queue", "by", "created_when", "duration", "tries")
     list_display_links = None
     list_filter = (("state_type", StateFilter), WorkspaceFilter)
     ordering = ("-id",)
@@ -74,14 +77,10 @@ class BackgroundTaskAdmin(ScopedAdmin):
     def state(self, task: BackgroundTask) -> SafeString:
         return badge(task.state_type, task.state_name)
 
-    @display(description="task")
-    def task(self, task: BackgroundTask) -> SafeString:
-        return format_html('<span class="clip" title="{}">{}</span>', task.task_key, task.task_key)
-
     @display(description="call")
     def title(self, task: BackgroundTask) -> SafeString:
         url = reverse("admin:runs_backgroundtask_change", args=[task.pk])
-        return format_html('<a class="name" href="{}">{}</a>', url, task.name)
+        return format_html('<a class="name" href="{}" title="{}">{}</a>', url, task.task_key, task.name)
 
     @display(description="reason or error")
     def reason(self, task: BackgroundTask) -> SafeString:
@@ -95,7 +94,9 @@ class BackgroundTaskAdmin(ScopedAdmin):
     @display(description="worker")
     def by(self, task: Any) -> SafeString | str:
         worker = task.errand.worker if task.errand else ""
-        return format_html('<span class="clip" title="{}">{}</span>', worker, worker) if worker else NOTHING
+        if not worker:
+            return NOTHING
+        return format_html('<span title="{}">{}</span>', worker, Truncator(worker).chars(MOST_OF_A_WORKER))
 
     @display(description="age")
     def created_when(self, task: BackgroundTask) -> SafeString:

@@ -62,6 +62,7 @@ def _page(request: HttpRequest, backfill_id: UUID, site: AdminSite) -> HttpRespo
 
 def _about(backfill: Backfill) -> dict[str, Any]:
     counts = counts_of([backfill.id])[backfill.id]
+    waiting = backfill.total - backfill.released
     return {
         "backfill": backfill,
         "is_open": backfill.state in OPEN,
@@ -69,7 +70,7 @@ def _about(backfill: Backfill) -> dict[str, Any]:
         "most_concurrency": MOST_CONCURRENCY,
         "is_paused": backfill.state == BackfillState.PAUSED,
         "counts": _linked(backfill, counts),
-        "waiting": backfill.total - backfill.released,
+        "waiting": f"{waiting:,}" if waiting else "",
         "waits_for": waiting_on(
             backfill.state,
             backfill.total,
@@ -93,7 +94,7 @@ def _linked(backfill: Backfill, counts: Counter[str]) -> list[dict[str, Any]]:
         {
             "type": state_type,
             "label": state_type.lower(),
-            "count": counts[state_type],
+            "count": f"{counts[state_type]:,}",
             "url": f"{runs}?backfill__id__exact={backfill.id}&state_type__exact={state_type}",
         }
         for state_type in ORDER

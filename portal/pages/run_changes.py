@@ -83,12 +83,15 @@ async def log_lines_as_text(run: FlowRun) -> AsyncIterator[str]:
     after: tuple[datetime, UUID] | None = None
     while True:
         lines = await sync_to_async(_page_of_lines)(run, after)
-        for line in lines:
-            moment = line.timestamp.isoformat(timespec="milliseconds")
-            yield f"{moment} {getLevelName(line.level):<8} {line.message}\n"
+        yield "".join(map(_line_as_text, lines))
         if len(lines) < LINES_AT_ONCE:
             return
         after = (lines[-1].timestamp, lines[-1].id)
+
+
+def _line_as_text(line: Log) -> str:
+    moment = line.timestamp.isoformat(timespec="milliseconds")
+    return f"{moment} {getLevelName(line.level):<8} {line.message}\n"
 
 
 def _page_of_lines(run: FlowRun, after: tuple[datetime, UUID] | None) -> list[Log]:

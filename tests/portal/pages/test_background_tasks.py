@@ -87,6 +87,7 @@ def test_the_list_shows_each_with_its_state(operator_client: Client, workspace: 
 
     page = page_of(operator_client, LIST)
 
+    assert 'title="shop.send_receipt"' in page
     assert "badge state-failed" in page and "badge state-scheduled" in page
     assert "ValueError: no address" in page
     assert "task worker there:7" in page
