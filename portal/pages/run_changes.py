@@ -83,19 +83,20 @@ async def log_lines_as_text(run: FlowRun) -> AsyncIterator[str]:
     after: tuple[datetime, UUID] | None = None
     while True:
         lines = await sync_to_async(_page_of_lines)(run, after)
-        yield "".join(map(_line_as_text, lines))
+        yield "".join(_line_as_text(*line) for line in lines)
         if len(lines) < LINES_AT_ONCE:
             return
-        after = (lines[-1].timestamp, lines[-1].id)
+        after = lines[-1][:2]
 
 
-def _line_as_text(line: Log) -> str:
-    moment = line.timestamp.isoformat(timespec="milliseconds")
-    return f"{moment} {getLevelName(line.level):<8} {line.message}\n"
+def _line_as_text(timestamp: datetime, id: UUID, level: int, message: str) -> str:
+    return f"{timestamp.isoformat(timespec='milliseconds')} {getLevelName(level):<8} {message}\n"
 
 
-def _page_of_lines(run: FlowRun, after: tuple[datetime, UUID] | None) -> list[Log]:
-    lines = of_run(run)
+def _page_of_lines(
+    run: FlowRun, after: tuple[datetime, UUID] | None
+) -> list[tuple[datetime, UUID, int, str]]:
+    lines = of_run(run).values_list("timestamp", "id", "level", "message")
     return list((_behind(lines, after) if after else lines)[:LINES_AT_ONCE])
 
 
