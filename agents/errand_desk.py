@@ -23,6 +23,7 @@ from flows.sdk.context import current_task
 from flows.sdk.errands import ProcessLost
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import FlowRunInfo
+from flows.sdk.sealing import answer_name, call_name
 from flows.sdk.signals import DeadlinePassed
 from flows.sdk.signing import Signer
 from flows.sdk.timeouts import Limit
@@ -100,7 +101,7 @@ class ErrandDesk:
             raise TypeError(errands.too_large("The arguments of the task are", errand))
         task = current_task.get()
         new = uuid7()
-        payload = self._signer.sign(errands.signed_as(new), errand)
+        payload = self._signer.sign(call_name(new), errand)
         waiting = _Waiting(
             NewErrand(new, task.id if task else None, task.name if task else "", payload), limit
         )
@@ -197,7 +198,7 @@ class ErrandDesk:
             self._ring(len(new))
 
     def _deliver(self, id: UUID, answer: bytes | None, lost: str) -> None:
-        content = None if answer is None else self._signer.verified(errands.answer_signed_as(id), answer)
+        content = None if answer is None else self._signer.verified(answer_name(id), answer)
         if lost:
             self._end(id, ProcessLost(lost))
         elif content is None:

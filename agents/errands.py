@@ -30,6 +30,7 @@ from flows.sdk.execution import leave
 from flows.sdk.ids import uuid7
 from flows.sdk.portal import Caller, PortalHere
 from flows.sdk.recorder import FlowRunInfo
+from flows.sdk.sealing import answer_name, call_name
 from flows.sdk.signing import Signer
 from flows.sdk.task_worker import CannotLoad, Post, perform, posting
 from runs import background, errands
@@ -207,13 +208,13 @@ def run_background_tasks(stint: Stint, conninfo: dict[str, Any]) -> None:
 
 
 def _run_background_task(task: errands.Claimed, signer: Signer, post: Post) -> None:
-    content = signer.verified(errands.signed_as(task.id), task.payload)
+    content = signer.verified(call_name(task.id), task.payload)
     if content is None:
         logger.warning(ALTERED, task.id, task.name)
         post(f"{task.id}/refuse", {"reason": "it was altered in the database", "is_final": True})
         return
     try:
-        perform(post, task.id, content)
+        perform(post, signer, task.id, content)
     except CannotLoad as error:
         post(f"{task.id}/refuse", {"reason": str(error), "is_final": False})
 
@@ -237,7 +238,7 @@ def carry_out_errands(stint: Stint, conninfo: dict[str, Any]) -> None:
 
 def _answered(errand: errands.Claimed, signer: Signer, recorder: HelperRecorder) -> tuple[bytes | None, str]:
     """The signed answer, or why there is none. Its logs are durable before."""
-    packed = signer.verified(errands.signed_as(errand.id), errand.payload)
+    packed = signer.verified(call_name(errand.id), errand.payload)
     if packed is None:
         logger.warning(ALTERED, errand.id, errand.name)
         return None, "Its call was altered on the way, or signed by a key that the agent does not have."
@@ -245,7 +246,7 @@ def _answered(errand: errands.Claimed, signer: Signer, recorder: HelperRecorder)
     if len(answer) > errands.MOST_BYTES:
         answer = failed_at(errands.too_large("The result of the task is", answer))
     recorder.flush()
-    return signer.sign(errands.answer_signed_as(errand.id), answer), ""
+    return signer.sign(answer_name(errand.id), answer), ""
 
 
 def _next(

@@ -11,6 +11,7 @@ from flows.sdk.parameters import ParameterTypeError
 from flows.sdk.pausing import FlowPauseTimeout, NotPausedError
 from flows.sdk.recorder import Aborted
 from flows.sdk.run_deployment import FlowRunWaitTimeout
+from flows.sdk.sealing import UnverifiedError
 from flows.sdk.serializers import SerializationError
 from flows.sdk.signals import TerminationSignal
 from flows.sdk.states import CancelledRun, CrashedRun, FailedRun, MissingResult, PausedRun, UnfinishedRun
@@ -45,6 +46,7 @@ __all__ = [
     "SerializationError",
     "TerminationSignal",
     "UnfinishedRun",
+    "UnverifiedError",
     "UpstreamTaskError",
     "VisualizationUnsupportedError",
 ]

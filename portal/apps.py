@@ -14,11 +14,12 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         from flows.sdk import portal
-        from portal.live import publisher
+        from portal.live import access, publisher
         from runs import announce
 
         announce.fill_publish(publisher.publish)
         portal.fill(_portal_here)
+        access.watch()
 
 
 def _portal_here(caller: "Caller | None") -> "Portal":

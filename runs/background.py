@@ -11,9 +11,11 @@ from uuid import UUID
 
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine
-from flows.sdk.states import Cancelled, Crashed, Scheduled, State
+from flows.sdk.states import Cancelled, Crashed, Scheduled, State, StateType
+from runs import announce
 from runs.batch import clean, record_lines
 from runs.errands import LEASE_SECONDS
+from runs.models import Errand
 from runs.session import Transaction
 
 MOST_TRIES = 3  # of a task whose worker died each time
@@ -76,9 +78,19 @@ WITH changed AS (
 SELECT %(state_id)s, id, NULL, %(type)s, %(name)s, %(message)s, %(timestamp)s, attempt, sequence FROM changed
 """
 
+# What did not complete keeps its call: it may be made again.
 END = """
-UPDATE runs_errand SET answer = %s, ended = clock_timestamp(), lease_expires = NULL, payload = ''
+UPDATE runs_errand SET
+    answer = %s, ended = clock_timestamp(), lease_expires = NULL,
+    payload = CASE WHEN %s THEN payload ELSE '' END
 WHERE id = %s
+"""
+
+RETRY = """
+UPDATE runs_errand SET
+    answer = NULL, ended = NULL, holder = NULL, agent_id = NULL, worker = '', claimed = NULL, lost = ''
+WHERE id = %s AND workspace_id = %s AND flow_run_id IS NULL AND ended IS NOT NULL AND payload <> ''
+RETURNING work_queue_id, for_agents
 """
 
 RENEW = f"""
@@ -134,7 +146,7 @@ DELETE FROM runs_taskrunstate WHERE task_run_id IN (SELECT id FROM gone)
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A call of a task to be made in the background. `payload` is signed as `runs.errands.signed_as` says."""
+    """A call of a task to be made in the background. `payload` is signed, as `flows.sdk.sealing` says."""
 
     id: UUID
     workspace_id: UUID
@@ -176,7 +188,8 @@ def report(
     if lines:
         record_lines(tx, [(line["id"], _line(id, line)) for line in lines])
     if answer is not None:
-        tx.execute(END, [answer, id])
+        is_completed = bool(states) and states[-1]["type"] == StateType.COMPLETED
+        tx.execute(END, [answer, not is_completed, id])
     return True
 
 
@@ -237,6 +250,24 @@ def cancel(tx: Transaction, id: UUID, workspace_id: UUID) -> bool:
     return True
 
 
+def retry(tx: Transaction, id: UUID, workspace_id: UUID, who: str) -> bool:
+    """Make the call of a task run that failed or crashed again. False if it did not, or its call is gone."""
+    found = tx.execute(RETRY, [id, workspace_id])
+    if not found:
+        return False
+    _enter(tx, id, Scheduled(message=f"Retried by {who}."))
+    queue_id, for_agents = found[0]
+    if for_agents:
+        tx.on_commit(lambda: announce.ring(queue_id))
+    return True
+
+
+def is_any_waiting(workspace_id: UUID, task_keys: Sequence[str]) -> bool:
+    """Whether somebody may claim a task of one of these keys."""
+    waiting = Errand.objects.filter(holder=None, ended=None, flow_run=None)
+    return waiting.filter(workspace_id=workspace_id, task_key__in=task_keys).exists()
+
+
 def waiting_queues(tx: Transaction) -> dict[UUID, int]:
     """In which queues tasks wait for agents, and how many (1,000 at most)."""
     return dict(tx.execute(WAITING_QUEUES))
@@ -249,7 +280,7 @@ def remove_old(tx: Transaction) -> None:
 
 
 def _crash(tx: Transaction, id: UUID, message: str) -> None:
-    tx.execute(END, [None, id])
+    tx.execute(END, [None, True, id])
     _enter(tx, id, Crashed(message=message))
 
 

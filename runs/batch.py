@@ -80,7 +80,7 @@ INSERT INTO runs_artifact
     (id, workspace_id, flow_run_id, task_run_id, type, key, description, data, created)
 SELECT a.id, %s, a.flow_run_id, a.task_run_id, a.type, a.key, a.description, a.data, now()
 FROM json_to_recordset(%s::json) AS a(
-    id uuid, flow_run_id uuid, task_run_id uuid, type text, key text, description text, data jsonb)
+    id uuid, flow_run_id uuid, task_run_id uuid, type text, key text, description text, data json)
 ON CONFLICT (id) DO UPDATE SET
     data = excluded.data, key = coalesce(excluded.key, runs_artifact.key),
     description = coalesce(nullif(excluded.description, ''), runs_artifact.description)

@@ -210,16 +210,6 @@ def channel(flow_run_id: UUID) -> str:
     return f"portal_errands_{flow_run_id.hex}"
 
 
-def signed_as(id: UUID) -> str:
-    """What the signature of an errand's call holds for; its signer is of the workspace."""
-    return f"errand {id}"
-
-
-def answer_signed_as(id: UUID) -> str:
-    """What the signature of an errand's answer holds for."""
-    return f"answer {id}"
-
-
 def exchange(
     tx: Executes, owner: Owner, new: Sequence[NewErrand], done: Sequence[UUID], answered: Sequence[UUID]
 ) -> list[tuple[UUID, bytes | None, str]]:

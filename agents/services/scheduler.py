@@ -16,6 +16,7 @@ from agents.services.housekeeping import keep_house
 from agents.services.late import mark_late
 from agents.services.loop import Loop, Outages, Step
 from agents.services.pauses import expire_pauses
+from agents.services.planning import plan_backfills
 from agents.services.presence import tell_of_agents
 from agents.services.reaper import Reaper
 from agents.services.retention import keep_what_is_wanted
@@ -48,6 +49,7 @@ class Scheduler:
             self._loop("late", mark_late, every=1),
             self._loop("pauses", expire_pauses, every=1),
             self._loop("errands", ErrandKeeper().step, every=1),
+            self._loop("planning", plan_backfills, every=1),
             self._loop("backfills", release_backfills, every=1),
             self._loop("reap", Reaper().step, every=1),
             self._loop("silence", SilenceKeeper().step, every=1),

@@ -14,7 +14,10 @@ from flows.sdk.steps import Steps, drive_async
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """A backfill as it was made: `total` runs are wanted, at most `concurrency` of them at a time."""
+    """A backfill as it was made: `total` runs are wanted, at most `concurrency` of them at a time.
+
+    One of more than 10,000 runs is in state PLANNING: its total grows until it is planned.
+    """
 
     id: UUID
     deployment_id: UUID

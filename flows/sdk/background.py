@@ -20,6 +20,8 @@ from flows.sdk.context import current_tags, merge_tags
 from flows.sdk.errands import Outcome, RemoteTraceback, packed_outcome, pickled
 from flows.sdk.ids import uuid7
 from flows.sdk.inputs import futures_of, resolved
+from flows.sdk.portal import Ask
+from flows.sdk.sealing import UnverifiedError, answer_name, call_name, seal_of
 from flows.sdk.states import State
 from flows.sdk.steps import Sleep, Steps, drive, drive_async
 from flows.sdk.wire import state_from
@@ -73,7 +75,8 @@ class BackgroundFuture(Generic[R]):
         """The task's return value. Waits for it.
 
         Raises the task's exception (returns it with `raise_on_failure=False`), or TimeoutError when the
-        task run is not over after `timeout` seconds. Results are kept for 7 days.
+        task run is not over after `timeout` seconds. Results are kept for 7 days. Raises UnverifiedError,
+        and opens nothing, for one that is not signed with a key of the workspace.
         """
         return drive(self._fetched(timeout, raise_on_failure))
 
@@ -110,7 +113,15 @@ class BackgroundFuture(Generic[R]):
         if row["content"] is None:
             value = self._over.result(raise_on_failure)
         else:
-            value = _opened(b64decode(row["content"]), raise_on_failure)
+            verify = partial(seal_of(server).verified, answer_name(self.task_run_id))
+            content = yield Ask(partial(verify, b64decode(row["content"])))
+            if content is None:
+                raise UnverifiedError(
+                    f"The result of task run {self.name!r} is not signed with a key of its workspace: it was "
+                    "altered, or written by somebody without a key, or the key that signed it is not in "
+                    "PORTAL_RESULT_KEYS any more. It was not opened."
+                )
+            value = _opened(content, raise_on_failure)
         return value
 
     def __repr__(self) -> str:
@@ -167,6 +178,7 @@ def sent(
     resolved(wait_for)
     id = uuid7()
     name = f"{task.name}-{id.hex[-8:]}"
+    server = portal.needed(f"{task.name}.delay")
     content, has_task = _packed(task, resolved(tuple(args)), resolved(dict(kwargs)))
     body = {
         "id": str(id),
@@ -175,9 +187,8 @@ def sent(
         "tags": list(merge_tags(current_tags.get(), task.tags)),
         "queue": queue,
         "for_agents": has_task,
-        "content": b64encode(content).decode(),
+        "content": b64encode(seal_of(server).sign(call_name(id), content)).decode(),
     }
-    server = portal.needed(f"{task.name}.delay")
     drive(portal.ask(lambda: server.post(f"{PATH}/", body)))
     return BackgroundFuture(id, name)
 

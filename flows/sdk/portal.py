@@ -52,6 +52,10 @@ class RemotePortal:
 
         return self._client.post(path, json.dumps(body).encode())
 
+    def apart(self) -> "RemotePortal":
+        """The same server on a connection of its own: for calls that take long."""
+        return RemotePortal(self._client.again())
+
     def close(self) -> None:
         """Drop the connection; the next call opens a new one."""
         self._client.close()

@@ -18,10 +18,12 @@ from uuid import UUID, uuid4
 
 from flows.sdk import logs, portal
 from flows.sdk.background import PATH, Call, background_key, packed_end
+from flows.sdk.bell import LONGEST_PAUSE, Bell
 from flows.sdk.client import AWAY, NoAnswer, PortalApiError
 from flows.sdk.context import FlowRunContext, current_tags, merge_tags, next_sequence
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted, LogLine
+from flows.sdk.sealing import Seal, answer_name, call_name, seal_of
 from flows.sdk.states import Crashed, State
 from flows.sdk.steps import drive
 from flows.sdk.task_engine import TaskCall
@@ -32,8 +34,6 @@ from flows.sdk.wire import state_as_json
 logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 2.0
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
 MOST_AT_A_TIME = 250
 SEND_SECONDS = 1.0
 MOST_LINES = 100
@@ -129,8 +129,8 @@ def _as_json(body: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def perform(post: Post, id: UUID, content: bytes, task: Task[Any, Any] | None = None) -> State:
-    """Run a background task that this process holds, and report it. Returns its final state.
+def perform(post: Post, seal: Seal, id: UUID, content: bytes, task: Task[Any, Any] | None = None) -> State:
+    """Run a background task that this process holds, and report it, signed. Returns its final state.
 
     `task` None: the one that came with the call. Raises CannotLoad, and Aborted when it lost the task run.
     """
@@ -144,7 +144,7 @@ def perform(post: Post, id: UUID, content: bytes, task: Task[Any, Any] | None = 
         current_tags.reset(token)
     if not state.is_terminal():
         state = run.enter(Crashed(message=state.message))
-    run.send(packed_end(state))
+    run.send(seal.sign(answer_name(id), packed_end(state)))
     return state
 
 
@@ -186,7 +186,9 @@ class TaskWorker:
         self._tasks = {background_key(each): each for each in tasks}
         self._id = uuid4()
         self._post = posting(self._id)
+        self._seal = seal_of(portal.needed("A task worker"))
         self._stop = threading.Event()
+        self._bell = Bell(list(self._tasks))
         self._free = threading.Semaphore(self.limit)
         self._held: set[UUID] = set()
 
@@ -198,6 +200,7 @@ class TaskWorker:
         over = threading.Event()
         renewer = threading.Thread(target=self._renew, args=[over], name="task-leases", daemon=True)
         renewer.start()
+        self._bell.start()
         with self._stopped_by_signals(), ThreadPoolExecutor(self.limit, "flows-task") as threads:
             while not self._stop.is_set():
                 self._take_one(threads)
@@ -207,8 +210,7 @@ class TaskWorker:
     def stop(self) -> None:
         """Take no further task; `run` returns when those under way are over."""
         self._stop.set()
-
-    _pause = FIRST_PAUSE
+        self._bell.end()
 
     def _take_one(self, threads: ThreadPoolExecutor) -> None:
         """Wait for a free thread, and for a task."""
@@ -223,17 +225,15 @@ class TaskWorker:
             found = None
         if found is None:
             self._free.release()
-            self._stop.wait(self._pause)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._bell.wait()
             return
-        self._pause = FIRST_PAUSE
         self._held.add(UUID(found["id"]))
         threads.submit(self._perform, found)
 
     def _perform(self, found: Mapping[str, Any]) -> None:
         id = UUID(found["id"])
         try:
-            state = perform(self._post, id, b64decode(found["content"]), self._tasks[found["task_key"]])
+            state = perform(self._post, self._seal, id, self._verified(found), self._tasks[found["task_key"]])
             logger.info("%s: %s", found["name"], state)
         except CannotLoad as error:
             self._post(f"{id}/refuse", {"reason": str(error), "is_final": True})
@@ -244,6 +244,13 @@ class TaskWorker:
         finally:
             self._held.discard(id)
             self._free.release()
+
+    def _verified(self, found: Mapping[str, Any]) -> bytes:
+        """The call, which is code. Raises CannotLoad unless it was signed for this task run."""
+        content = self._seal.verified(call_name(UUID(found["id"])), b64decode(found["content"]))
+        if content is None:
+            raise CannotLoad("it is not signed with a key of this workspace, so it was not opened")
+        return content
 
     def _renew(self, over: threading.Event) -> None:
         while not over.wait(RENEW_SECONDS):

@@ -31,16 +31,18 @@ def older_than(cursor: str) -> Q:
 class KeysetChangeList(ChangeList):
     """Its `p` is the cursor of the last row before the page; it must be ordered by -created, -id."""
 
+    cursor_of = staticmethod(cursor_of)
+    older_than = staticmethod(older_than)
     newest_page_url = ""
     older_page_url = ""
 
     def get_results(self, request: HttpRequest) -> None:
         cursor = request.GET.get("p", "")
-        page = self.queryset.filter(older_than(cursor)) if cursor else self.queryset
+        page = self.queryset.filter(self.older_than(cursor)) if cursor else self.queryset
         rows = list(page[: self.list_per_page + 1])
         self.result_list = rows[: self.list_per_page]
         if len(rows) > self.list_per_page:
-            self.older_page_url = self.get_query_string({"p": cursor_of(self.result_list[-1])})
+            self.older_page_url = self.get_query_string({"p": self.cursor_of(self.result_list[-1])})
         if cursor:
             self.newest_page_url = self.get_query_string(remove=["p"])
         self.result_count = len(self.result_list)

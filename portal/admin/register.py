@@ -11,6 +11,7 @@ from portal.access.models import ApiToken
 from portal.admin.agents import AgentAdmin, ServiceStatusAdmin
 from portal.admin.api_tokens import ApiTokenAdmin
 from portal.admin.backfills import BackfillAdmin
+from portal.admin.background_tasks import BackgroundTaskAdmin
 from portal.admin.blocks import BlockAdmin
 from portal.admin.calendars import CalendarAdmin
 from portal.admin.deployments import DeploymentAdmin
@@ -23,7 +24,7 @@ from portal.admin.users import UserAdmin
 from portal.admin.variables import VariableAdmin
 from portal.admin.work_pools import WorkPoolAdmin
 from portal.admin.workspaces import WorkspaceAdmin
-from runs.models import Backfill, ConcurrencyLimit, FlowRun, RetentionPolicy
+from runs.models import Backfill, BackgroundTask, ConcurrencyLimit, FlowRun, RetentionPolicy
 
 
 def register_all() -> None:
@@ -45,6 +46,7 @@ def register_all() -> None:
         (Calendar, CalendarAdmin),
         (Flow, FlowAdmin),
         (Backfill, BackfillAdmin),
+        (BackgroundTask, BackgroundTaskAdmin),
         (ConcurrencyLimit, ConcurrencyLimitAdmin),
         (WorkPool, WorkPoolAdmin),
         (Agent, AgentAdmin),

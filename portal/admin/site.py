@@ -14,6 +14,7 @@ NAVIGATION = (
     ("Dashboard", "admin:index"),
     ("Runs", "admin:runs_flowrun_changelist"),
     ("Backfills", "admin:runs_backfill_changelist"),
+    ("Tasks", "admin:runs_backgroundtask_changelist"),
     ("Deployments", "admin:flows_deployment_changelist"),
     ("Flows", "admin:flows_flow_changelist"),
     ("Pools", "admin:agents_workpool_changelist"),

@@ -25,11 +25,13 @@ from portal.api.flow_run_shape import COLUMNS as FLOW_RUN_COLUMNS
 from portal.api.flow_run_shape import flow_run_as_json
 from portal.api.resource import Resource, Row, Rows, read
 from portal.api.schedules import MOST_SECONDS
+from runs.backfills.cells import Cell
 from runs.backfills.counts import counts_of, waiting_on
-from runs.backfills.plan import Cell, Plan, plan
+from runs.backfills.plan import Plan, plan
 from runs.backfills.steer import (
     NotPossibleError,
     cancel_backfill,
+    change_concurrency,
     create_backfill,
     pause_backfill,
     resume_backfill,
@@ -42,8 +44,9 @@ COLUMNS = (
     "id", "created", "updated", "finished", "workspace_id", "deployment_id", "deployment__name",
     "deployment__flow__name", "schedule_id", "state", "start", "end", "rule", "slot_parameter", "grid",
     "parameters", "which", "newest_first", "concurrency", "priority", "tags", "total", "released",
-    "created_by",
+    "planned_percent", "message", "created_by",
 )  # fmt: skip
+WAITING_FACTS = ("state", "total", "released", "concurrency", "planned_percent")
 RENAMED = {"deployment__name": "deployment_name", "deployment__flow__name": "flow_name"}
 MOST_CONCURRENCY = 10_000
 
@@ -102,6 +105,12 @@ class BackfillInput(serializers.Serializer[Any]):
         return attrs
 
 
+class ChangeInput(serializers.Serializer[Any]):
+    """The body of a change: how many runs may be under way at once."""
+
+    concurrency = serializers.IntegerField(min_value=1, max_value=MOST_CONCURRENCY)
+
+
 class CancelInput(serializers.Serializer[Any]):
     """The body of cancel: whether runs that have started end, too."""
 
@@ -119,7 +128,7 @@ def backfill_as_json(row: Row, counts: Mapping[str, int]) -> Row:
     """A row with `COLUMNS`, how far it has come, and what the rest of it waits for."""
     shown = {RENAMED.get(name, name): value for name, value in row.items()}
     shown["counts"] = counts
-    about = {name: row[name] for name in ("state", "total", "released", "concurrency")}
+    about = {name: row[name] for name in WAITING_FACTS}
     shown["waiting_on"] = waiting_on(**about, counts=counts)
     return shown
 
@@ -132,7 +141,7 @@ class Backfills(Resource):
     filterset_class = BackfillFilter
     ordering_fields = ("created",)
     roles: ClassVar[Mapping[str, Membership.Role]] = dict.fromkeys(
-        ("create", "preview", "pause", "resume", "cancel"), Membership.Role.OPERATOR
+        ("create", "preview", "partial_update", "pause", "resume", "cancel"), Membership.Role.OPERATOR
     )
 
     def shape(self, rows: Rows) -> Rows:
@@ -140,18 +149,24 @@ class Backfills(Resource):
         return [backfill_as_json(row, counts[row["id"]]) for row in rows]
 
     def create(self, request: Request) -> Response:
-        """Make the backfill and its first runs: 201."""
+        """Make the backfill and its first runs: 201. A large one is PLANNING first, and has none yet."""
         made = _understood(lambda: create_backfill(self._plan(request), created_by(request)))
         return Response(self.as_json(made.id), status=201)
 
     @action(detail=False, methods=["post"])
     def preview(self, request: Request) -> Response:
-        """What a create with this body would make: how many runs, the first and last 20, warnings."""
+        """What a create with this body would make: how many runs (about, of more than 10,000), the first and
+        last 20, warnings."""
         return Response(preview_of(self._plan(request)))
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change its concurrency, with effect at once; 409 once it has ended."""
+        concurrency = read(ChangeInput, request)["concurrency"]
+        return self._changed(lambda id: change_concurrency(id, concurrency))
 
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
-        """Start no more of its runs; 409 once it has ended."""
+        """Start no more of its runs; 409 once it has ended, and while it is planned."""
         return self._changed(pause_backfill)
 
     @action(detail=True, methods=["post"])
@@ -243,7 +258,8 @@ def _rule(body: Row) -> SlotRule | None:
 def preview_of(made: Plan) -> Row:
     """A plan as the API shows it."""
     return {
-        "count": len(made.cells),
+        "count": made.count,
+        "is_estimate": not made.is_whole,
         "left_out": made.left_out,
         "first": _cells(made.first),
         "last": _cells(made.last),

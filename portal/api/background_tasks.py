@@ -1,17 +1,18 @@
 """Background tasks: hand in calls of tasks, take and run them, and read what became of them.
 
-What is in a call or a result is opaque here. It is signed when it comes in, and verified before it goes out:
-who can only write to the database cannot make anybody open something of theirs.
+What is in a call or a result is opaque here. Whoever hands it in has signed it with the keys of the workspace
+(`/api/results/signing_keys`), and whoever gets it verifies that before opening it: who can only write to the
+database, or stands between, cannot make anybody open something of theirs.
 """
 
-import logging
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
+from redis.exceptions import RedisError
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
@@ -23,9 +24,10 @@ from agents.models.work_queue import DEFAULT_QUEUE
 from agents.registry import BadQueueNameError, resolve
 from flows.catalog.parameters import FieldError
 from flows.models import Membership, Workspace
-from flows.sdk.signing import Signer
+from flows.sdk.sealing import answer_name, call_name
+from portal import background_bell
 from portal.access.actors import actor_of, home_workspace, need_role
-from portal.api.errors import InvalidInput
+from portal.api.errors import InvalidInput, Unavailable
 from portal.api.fields import TagsField, TextField
 from portal.api.logs import LogFilter
 from portal.api.resource import Resource, Row, read
@@ -34,16 +36,16 @@ from runs import announce, background, errands
 from runs.logs import of_background_task
 from runs.models import Errand, TaskRun
 from runs.models.flow_run import StateType
+from runs.results import signer_of
 from runs.session import DjangoSession
-
-logger = logging.getLogger(__name__)
 
 Role = Membership.Role
 MOST_LINES = 1000
+BELL_SECONDS = 5.0
 
 
 class NewTaskInput(serializers.Serializer[Any]):
-    """The body of a create. `content` is the packed call in base64."""
+    """The body of a create. `content` is the packed call, signed, in base64."""
 
     id = serializers.UUIDField()
     task_key = serializers.CharField(max_length=500)
@@ -59,6 +61,14 @@ class ClaimInput(serializers.Serializer[Any]):
 
     holder = serializers.UUIDField()
     worker = serializers.CharField(max_length=300)
+    task_keys = serializers.ListField(
+        child=serializers.CharField(max_length=500), min_length=1, max_length=1000
+    )
+
+
+class BellInput(serializers.Serializer[Any]):
+    """The body of bell."""
+
     task_keys = serializers.ListField(
         child=serializers.CharField(max_length=500), min_length=1, max_length=1000
     )
@@ -90,7 +100,7 @@ class LineInput(serializers.Serializer[Any]):
 
 
 class ReportInput(serializers.Serializer[Any]):
-    """The body of report. `content` is the packed outcome in base64: the task run is over."""
+    """The body of report. `content` is the packed outcome, signed, in base64: the task run is over."""
 
     holder = serializers.UUIDField()
     states = serializers.ListField(child=StateInput(), max_length=1000)
@@ -124,10 +134,12 @@ class BackgroundTasks(Resource):
     roles: ClassVar[Mapping[str, Role]] = {  # what is handed in is code for agents, as what is deployed
         "create": Role.EDITOR,
         "claim": Role.EDITOR,
+        "bell": Role.EDITOR,
         "report": Role.EDITOR,
         "refuse": Role.EDITOR,
         "renew": Role.EDITOR,
         "cancel": Role.OPERATOR,
+        "retry": Role.OPERATOR,
     }
     shape = TaskRuns.shape
 
@@ -139,7 +151,7 @@ class BackgroundTasks(Resource):
         body = read(NewTaskInput, request)
         workspace = home_workspace(actor_of(request), Role.EDITOR)
         queue = _queue_in(workspace, body.get("queue", DEFAULT_QUEUE))
-        payload = _signer(workspace).sign(errands.signed_as(body["id"]), _content(body))
+        payload = _signed(body, workspace, call_name(body["id"]))
         new = background.NewTask(
             id=body["id"],
             workspace_id=workspace.id,
@@ -152,6 +164,8 @@ class BackgroundTasks(Resource):
         )
         with DjangoSession().transaction() as tx:
             made = background.create(tx, new)
+            if made:
+                tx.on_commit(lambda: background_bell.ring(workspace.id))
             if made and new.for_agents:
                 tx.on_commit(lambda: announce.ring(queue.id))
         return Response(self.as_json(body["id"]), status=201 if made else 200)
@@ -164,15 +178,27 @@ class BackgroundTasks(Resource):
         holder = errands.Holder(body["holder"], None, body["worker"])
         with DjangoSession().transaction() as tx:
             taken = errands.claim_by_key(tx, holder, workspace.id, body["task_keys"])
-            if taken is None:
-                return Response({"task": None})
-            content = _signer(workspace).verified(errands.signed_as(taken.id), taken.payload)
-            if content is None:
-                logger.warning("Background task %s was altered in the database: not opened.", taken.name)
-                background.refuse(tx, taken.id, holder.id, "it was altered in the database", is_final=True)
-                return Response({"task": None})
+        if taken is None:
+            return Response({"task": None})
         found = {"id": taken.id, "name": taken.name, "task_key": taken.task_key, "tries": taken.tries}
-        return Response({"task": {**found, "content": b64encode(content).decode()}})
+        return Response({"task": {**found, "content": b64encode(taken.payload).decode()}})
+
+    @action(detail=False, methods=["post"])
+    def bell(self, request: Request) -> Response:
+        """Wait up to 5 s for a task of these keys: `{"rung": true}` as soon as there may be one to claim."""
+        body = read(BellInput, request)
+        workspace = home_workspace(actor_of(request), Role.EDITOR)
+
+        def is_there_one() -> bool:
+            found = background.is_any_waiting(workspace.id, body["task_keys"])
+            if not connection.in_atomic_block:
+                connection.close()  # nobody keeps one while waiting
+            return found
+
+        try:
+            return Response({"rung": background_bell.heard(workspace.id, BELL_SECONDS, is_there_one)})
+        except RedisError as error:
+            raise Unavailable(detail="Redis is away: ask for tasks without waiting for the bell.") from error
 
     @action(detail=True, methods=["post"])
     def report(self, request: Request, pk: str) -> Response:
@@ -181,7 +207,7 @@ class BackgroundTasks(Resource):
         body = read(ReportInput, request)
         answer = None
         if body.get("content") is not None:
-            answer = _signer(workspace).sign(errands.answer_signed_as(UUID(pk)), _content(body))
+            answer = _signed(body, workspace, answer_name(UUID(pk)))
         with DjangoSession().transaction() as tx:
             held = background.report(
                 tx, UUID(pk), body["holder"], body["states"], body.get("lines", []), answer
@@ -213,6 +239,16 @@ class BackgroundTasks(Resource):
         with DjangoSession().transaction() as tx:
             return Response({"cancelled": background.cancel(tx, UUID(pk), workspace.id)})
 
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Make the call of a task that failed or crashed again: `{"retried": false}` if it did not, or its
+        call is not kept any more (after 7 days)."""
+        workspace = self._workspace_of(pk)
+        with DjangoSession().transaction() as tx:
+            retried = background.retry(tx, UUID(pk), workspace.id, actor_of(request).name)
+            tx.on_commit(lambda: background_bell.ring(workspace.id))
+        return Response({"retried": retried})
+
     @action(detail=True, methods=["get"])
     def logs(self, request: Request, pk: str) -> Response:
         """Its log lines, oldest first, 1,000 at most; filters `level` and `after` as in /api/logs."""
@@ -222,16 +258,11 @@ class BackgroundTasks(Resource):
 
     @action(detail=True, methods=["get"])
     def result(self, request: Request, pk: str) -> Response:
-        """The packed outcome in base64; null while there is none, and after 7 days."""
+        """The packed outcome, signed, in base64; null while there is none, and after 7 days."""
         workspace = self._workspace_of(pk)
         need_role(actor_of(request), Role.OPERATOR, workspace.id)
         answer = Errand.objects.filter(id=pk).values_list("answer", flat=True).first()
-        if answer is None:
-            return Response({"content": None})
-        content = _signer(workspace).verified(errands.answer_signed_as(UUID(pk)), bytes(answer))
-        if content is None:
-            logger.warning("The result of background task %s was altered in the database.", pk)
-        return Response({"content": None if content is None else b64encode(content).decode()})
+        return Response({"content": None if answer is None else b64encode(answer).decode()})
 
     def _workspace_of(self, pk: str) -> Workspace:
         """Raises NotFound also for what the actor may not see."""
@@ -257,12 +288,13 @@ def _queue_in(workspace: Workspace, name: str) -> WorkQueue:
         raise InvalidInput([FieldError("queue", str(error))]) from error
 
 
-def _signer(workspace: Workspace) -> Signer:
-    return Signer(settings.PORTAL_RESULT_KEYS, str(workspace.id))
-
-
-def _content(body: Row) -> bytes:
+def _signed(body: Row, workspace: Workspace, name: str) -> bytes:
+    """The content as it came. Raises InvalidInput unless it is signed for `name`: nobody would open it."""
     try:
-        return b64decode(body["content"], validate=True)
+        content = b64decode(body["content"], validate=True)
     except ValueError as error:
         raise InvalidInput([FieldError("content", f"is not base64: {error}")]) from error
+    if signer_of(workspace.id).verified(name, content) is None:
+        text = "is not signed with a key of this workspace (/api/results/signing_keys)"
+        raise InvalidInput([FieldError("content", text)])
+    return content

@@ -16,11 +16,17 @@ from django.views.decorators.http import require_GET, require_POST
 
 from flows.models import Membership
 from portal.access.actors import actor_of, has_role
-from portal.pages.backfill_form import PREFIX
+from portal.pages.backfill_form import MOST_CONCURRENCY, PREFIX
 from portal.pages.backfill_grid import ORDER, grid_of, progress_bar
 from portal.pages.run_view import as_json
 from runs.backfills.counts import counts_of, waiting_on
-from runs.backfills.steer import NotPossibleError, cancel_backfill, pause_backfill, resume_backfill
+from runs.backfills.steer import (
+    NotPossibleError,
+    cancel_backfill,
+    change_concurrency,
+    pause_backfill,
+    resume_backfill,
+)
 from runs.models import Backfill
 from runs.models.backfill import OPEN, BackfillState, Which
 
@@ -33,6 +39,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
         "": (require_GET(_page), "runs_backfill_change"),
         "pause": (require_POST(_pause), "runs_backfill_pause"),
         "resume": (require_POST(_resume), "runs_backfill_resume"),
+        "concurrency": (require_POST(_concurrency), "runs_backfill_concurrency"),
         "cancel": (require_POST(_cancel), "runs_backfill_cancel"),
     }
     return [
@@ -55,17 +62,25 @@ def _page(request: HttpRequest, backfill_id: UUID, site: AdminSite) -> HttpRespo
 
 def _about(backfill: Backfill) -> dict[str, Any]:
     counts = counts_of([backfill.id])[backfill.id]
+    waiting = backfill.total - backfill.released
     return {
         "backfill": backfill,
         "is_open": backfill.state in OPEN,
+        "is_planning": backfill.state == BackfillState.PLANNING,
+        "most_concurrency": MOST_CONCURRENCY,
         "is_paused": backfill.state == BackfillState.PAUSED,
         "counts": _linked(backfill, counts),
-        "waiting": backfill.total - backfill.released,
+        "waiting": f"{waiting:,}" if waiting else "",
         "waits_for": waiting_on(
-            backfill.state, backfill.total, backfill.released, backfill.concurrency, counts
+            backfill.state,
+            backfill.total,
+            backfill.released,
+            backfill.concurrency,
+            backfill.planned_percent,
+            counts,
         ),
         "progress": progress_bar(backfill.total, counts),
-        "grid": grid_of(backfill),
+        "grid": grid_of(backfill) if backfill.total and backfill.state != BackfillState.PLANNING else "",
         "parameters": [(name, as_json(value)) for name, value in backfill.parameters.items()],
         "values": [(name, as_json(value)) for name, value in backfill.grid.items()],
         "failed_again": _failed_again(backfill, counts),
@@ -79,7 +94,7 @@ def _linked(backfill: Backfill, counts: Counter[str]) -> list[dict[str, Any]]:
         {
             "type": state_type,
             "label": state_type.lower(),
-            "count": counts[state_type],
+            "count": f"{counts[state_type]:,}",
             "url": f"{runs}?backfill__id__exact={backfill.id}&state_type__exact={state_type}",
         }
         for state_type in ORDER
@@ -109,6 +124,16 @@ def _pause(request: HttpRequest, backfill_id: UUID, site: AdminSite) -> HttpResp
 def _resume(request: HttpRequest, backfill_id: UUID, site: AdminSite) -> HttpResponse:
     """Go on after a pause."""
     return _changed(request, backfill_id, resume_backfill)
+
+
+def _concurrency(request: HttpRequest, backfill_id: UUID, site: AdminSite) -> HttpResponse:
+    """Let another number of runs be under way at once."""
+    text = request.POST.get("concurrency", "")
+    if not (text.isdecimal() and 1 <= int(text[:9]) <= MOST_CONCURRENCY):
+        _visible(request, backfill_id)
+        messages.error(request, f"Runs at a time: write a number from 1 to {MOST_CONCURRENCY:,}.")
+        return redirect(PAGE, backfill_id)
+    return _changed(request, backfill_id, lambda id: change_concurrency(id, int(text)))
 
 
 def _cancel(request: HttpRequest, backfill_id: UUID, site: AdminSite) -> HttpResponse:

@@ -173,11 +173,12 @@ def backfill_deployment(request: HttpRequest, deployment_id: UUID, site: AdminSi
 
 def _ends(made: Plan) -> dict[str, Any]:
     """The first and the last cells with their numbers, and whether there are others between."""
-    after = len(made.cells) - len(made.last)
+    after = made.count - len(made.last)
     return {
         "first": list(enumerate(made.first, start=1)),
         "last": list(enumerate(made.last, start=after + 1)),
         "gap": after > len(made.first),
+        "about": "" if made.is_whole else "about ",
     }
 
 

@@ -16,7 +16,7 @@ from runs.models.backfill import Which
 
 MOST_SQUARES = 1000
 MOST_ROWS = 30
-ACROSS = 56
+ACROSS = 48
 PITCH, SIDE = 14, 12
 LABEL = 124  # px before the squares of a row
 LABEL_CHARACTERS = 17

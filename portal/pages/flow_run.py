@@ -6,6 +6,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -18,6 +19,7 @@ from flows.sdk.recorder import Status
 from portal.access.actors import actor_of, has_role
 from portal.pages.pausing import answer_form, resume_with, suspend
 from portal.pages.run_changes import BadCursorError, Cursors, changes_of, log_lines_as_text
+from portal.pages.run_lines import Wanted, older_lines
 from portal.pages.run_view import RunView
 from runs.cancel import cancel
 from runs.models import FlowRun
@@ -35,6 +37,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
     views = {
         "": (require_GET(_page), "runs_flowrun_change"),
         "changes": (require_GET(_changes), "runs_flowrun_changes"),
+        "lines": (require_GET(_lines), "runs_flowrun_lines"),
         "logs.txt": (require_GET(_logs), "runs_flowrun_logs"),
         "cancel": (require_POST(_cancel), "runs_flowrun_cancel"),
         "next": (require_POST(_next), "runs_flowrun_next"),
@@ -74,6 +77,18 @@ def _changes(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpRespons
     context = _context(request, run)
     html = {name: render_to_string(f"portal/run/{name}.html", context, request) for name in FRAGMENTS}
     return JsonResponse({**changes_of(run, cursors), "html": html})
+
+
+def _lines(request: HttpRequest, run_id: UUID, site: AdminSite) -> HttpResponse:
+    """Older log lines than the page has, all of them or those that it searches for."""
+    run = _visible(request, run_id)
+    try:
+        return JsonResponse(older_lines(run, Wanted.of(request.GET)))
+    except BadCursorError as error:
+        return JsonResponse({"error": str(error)}, status=400)
+    except OperationalError:
+        text = "The search took too long. Download the log, and search there."
+        return JsonResponse({"error": text}, status=503)
 
 
 def _logs(request: HttpRequest, run_id: UUID, site: AdminSite) -> StreamingHttpResponse:

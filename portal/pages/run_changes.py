@@ -61,7 +61,7 @@ class Cursors:
 def changes_of(run: FlowRun, cursors: Cursors) -> dict[str, Any]:
     """The run, and the tasks and lines behind `cursors`; `more` says to ask again at once.
 
-    Without a log cursor the newest lines come, and `earlier` says whether older ones were left out.
+    Without a log cursor the newest lines come; `earlier` is the cursor of the older ones that were left out.
     """
     tasks = _tasks(run, cursors.task)
     lines, earlier = _lines(run, cursors.log)
@@ -69,9 +69,9 @@ def changes_of(run: FlowRun, cursors: Cursors) -> dict[str, Any]:
     more_lines = cursors.log is not None and len(lines) == LINES_AT_ONCE
     return {
         "run": _run(run),
-        "tasks": [_row(task, TASK_FIELDS) for task in tasks],
+        "tasks": [row(task, TASK_FIELDS) for task in tasks],
         "since_version": f"{last[0]}~{last[1]}",
-        "logs": [_row(line, LOG_FIELDS) for line in lines],
+        "logs": [row(line, LOG_FIELDS) for line in lines],
         "after_log": _after(run, lines, cursors.log, exact=more_lines),
         "earlier": earlier,
         "more": more_lines or len(tasks) == TASKS_AT_ONCE,
@@ -83,16 +83,20 @@ async def log_lines_as_text(run: FlowRun) -> AsyncIterator[str]:
     after: tuple[datetime, UUID] | None = None
     while True:
         lines = await sync_to_async(_page_of_lines)(run, after)
-        for line in lines:
-            moment = line.timestamp.isoformat(timespec="milliseconds")
-            yield f"{moment} {getLevelName(line.level):<8} {line.message}\n"
+        yield "".join(_line_as_text(*line) for line in lines)
         if len(lines) < LINES_AT_ONCE:
             return
-        after = (lines[-1].timestamp, lines[-1].id)
+        after = lines[-1][:2]
 
 
-def _page_of_lines(run: FlowRun, after: tuple[datetime, UUID] | None) -> list[Log]:
-    lines = of_run(run)
+def _line_as_text(timestamp: datetime, id: UUID, level: int, message: str) -> str:
+    return f"{timestamp.isoformat(timespec='milliseconds')} {getLevelName(level):<8} {message}\n"
+
+
+def _page_of_lines(
+    run: FlowRun, after: tuple[datetime, UUID] | None
+) -> list[tuple[datetime, UUID, int, str]]:
+    lines = of_run(run).values_list("timestamp", "id", "level", "message")
     return list((_behind(lines, after) if after else lines)[:LINES_AT_ONCE])
 
 
@@ -116,12 +120,13 @@ def _tasks(run: FlowRun, since: tuple[int, UUID]) -> list[dict[str, Any]]:
     return list(rows.values(*TASK_FIELDS, "version")[:TASKS_AT_ONCE])
 
 
-def _lines(run: FlowRun, after: tuple[datetime, UUID] | None) -> tuple[list[dict[str, Any]], bool]:
+def _lines(run: FlowRun, after: tuple[datetime, UUID] | None) -> tuple[list[dict[str, Any]], str]:
     lines = of_run(run).annotate(head=Left("message", LOG_MESSAGE_CHARACTERS)).values(*LOG_FIELDS)
     if after is not None:
-        return list(_behind(lines, after)[:LINES_AT_ONCE]), False
+        return list(_behind(lines, after)[:LINES_AT_ONCE]), ""
     newest = list(lines.reverse()[: LINES_AT_ONCE + 1])
-    return newest[:LINES_AT_ONCE][::-1], len(newest) > LINES_AT_ONCE
+    shown = newest[:LINES_AT_ONCE][::-1]
+    return shown, cursor_of(shown[0]) if len(newest) > LINES_AT_ONCE else ""
 
 
 def _behind(lines: "QuerySet[Log, Any]", last: tuple[datetime, UUID]) -> "QuerySet[Log, Any]":
@@ -136,13 +141,19 @@ def _after(
 ) -> str:
     """The next log cursor: behind the last line while there are more, else `OVERLAP` before it."""
     if exact:
-        return f"{lines[-1]['timestamp'].isoformat()}~{lines[-1]['id']}"
+        return cursor_of(lines[-1])
     if lines:
         return f"{(lines[-1]['timestamp'] - OVERLAP).isoformat()}~{FIRST}"
     return f"{before[0].isoformat()}~{before[1]}" if before else ""
 
 
-def _row(values: dict[str, Any], fields: tuple[str, ...]) -> list[Any]:
+def cursor_of(line: Mapping[str, Any]) -> str:
+    """The text by which a page asks for what is before or behind this line."""
+    return f"{line['timestamp'].isoformat()}~{line['id']}"
+
+
+def row(values: dict[str, Any], fields: tuple[str, ...]) -> list[Any]:
+    """The values of these fields as JSON holds them."""
     return [_plain(values[name]) for name in fields]
 
 

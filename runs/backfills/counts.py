@@ -23,9 +23,12 @@ def counts_of(backfill_ids: Sequence[UUID]) -> Mapping[UUID, Counter[str]]:
 
 
 def waiting_on(
-    state: str, total: int, released: int, concurrency: int, counts: Mapping[str, int]
+    state: str, total: int, released: int, concurrency: int, planned_percent: int, counts: Mapping[str, int]
 ) -> list[dict[str, str]]:
     """What the cells without a run wait for, as {code, text, fix}; empty if no more runs will begin."""
+    if state == BackfillState.PLANNING:
+        text = f"It is being planned: {planned_percent} % looked at, {total:,} runs so far. Then they begin."
+        return [{"code": "backfill_planning", "text": text, "fix": ""}]
     if released == total or state not in OPEN:
         return []
     if state == BackfillState.PAUSED:

@@ -1,42 +1,45 @@
-"""Planning: the cells of a backfill, in the order in which they are to run. Writes nothing."""
+"""Planning: the cells of a backfill, in the order in which they are to run. Writes nothing.
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+What comes to more than some thousand cells is looked at from both ends here, and drawn to its end by a
+service (`runs.backfills.planning`), so that nobody waits for it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import product
-from math import prod
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 import orjson
 from django.conf import settings
 
+from flows.catalog.clocks import ScheduleError
 from flows.catalog.json_text import json_text
-from flows.catalog.slots import SlotRule
 from runs.backfills import wish as wishes
+from runs.backfills.cells import MOST_SLOTS, Cell, Drawer, Place, Range
 from runs.backfills.wish import Wish, refuse
 from runs.models import Backfill, FlowRun
 from runs.models.backfill import OPEN, Which
 from runs.models.flow_run import TERMINAL, StateType
 
 SHOWN = 20
+AT_ONCE = 10_000
 FAILED = frozenset({StateType.FAILED, StateType.CRASHED})
-
-
-class Cell(NamedTuple):
-    """One run that is wanted; `parameters` are those that it does not share with the others."""
-
-    slot: datetime | None
-    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a wish comes to. `left_out` counts the cells that `which` does not want."""
+    """What a wish comes to: all of its cells, or (`is_whole` False) the first and the last of them.
+
+    `count` is how many cells there are, about if it is not whole; `left_out` are those of the cells looked
+    at that `which` does not want.
+    """
 
     wish: Wish
+    within: Range | None
     cells: list[Cell]
-    rule: SlotRule | None
+    last: list[Cell]
+    is_whole: bool
+    count: int
     left_out: int
     warnings: list[str]
 
@@ -51,42 +54,68 @@ class Plan:
         return max(filter(None, (cell.slot for cell in self._ends())), default=None)
 
     def _ends(self) -> list[Cell]:
-        return [*self.cells[:1], *self.cells[-1:]]
+        return [*self.cells[:1], *self.cells[-1:], *self.last[-1:]]
 
     @property
     def first(self) -> list[Cell]:
         return self.cells[:SHOWN]
-
-    @property
-    def last(self) -> list[Cell]:
-        """The last cells that are not among the first."""
-        return self.cells[max(SHOWN, len(self.cells) - SHOWN) :]
 
 
 def plan(wish: Wish, now: datetime) -> Plan:
     """The cells that `wish` names at `now`. Raises BackfillError."""
     wish = wishes.completed(wish)
     wishes.check(wish)
-    most = settings.PORTAL_BACKFILL_MOST_RUNS
-    points = prod(len(values) for values in wish.grid.values())
-    if points > most:
-        raise _too_many(most)
-    rule = wishes.rule_of_wish(wish) if wish.has_slots else None
-    slots = wishes.slots_of(wish, rule, now, most // points) if rule else None
-    if slots is not None and len(slots) * points > most:
-        raise _too_many(most)
-    cells = list(_cells(wish, slots, rule))
+    within = _range(wish, now)
+    drawer = Drawer(wish, within)
+    _check_size(drawer)
+    try:
+        cells, place = drawer.draw(Place(), AT_ONCE)
+        behind, _ = ([], place) if place.is_end else _from_the_end(drawer)
+    except (ScheduleError, OverflowError) as error:
+        raise refuse("schedule", str(error)) from error
     if cells:
         wishes.check_parameters(wish, cells[0].parameters)
-    wanted = cells if wish.which == Which.ALL else [*_still_wanted(wish, cells)]
-    if wish.newest_first:
-        wanted.reverse()
-    left_out = len(cells) - len(wanted)
-    is_cut = rule is not None and wishes.bounds(wish, rule, now)[1] == now
-    return Plan(wish, wanted, rule, left_out, [*_warnings(wish, len(wanted), left_out, is_cut)])
+    wanted = still_wanted(wish, cells)
+    count, left_out = len(wanted), len(cells) - len(wanted)
+    if not place.is_end:
+        count, behind = _about(drawer, cells, place), still_wanted(wish, behind)
+    return Plan(
+        wish,
+        within,
+        wanted,
+        behind if not place.is_end else wanted[max(SHOWN, len(wanted) - SHOWN) :],
+        place.is_end,
+        count,
+        left_out,
+        [
+            *([] if place.is_end else _warnings_of_many(len(cells), count)),
+            *_warnings(wish, len(cells), left_out, place.is_end, within is not None and within.end == now),
+        ],
+    )
 
 
-def _too_many(most: int) -> wishes.BackfillError:
+def _range(wish: Wish, now: datetime) -> Range | None:
+    if not wish.has_slots:
+        return None
+    rule = wishes.rule_of_wish(wish)
+    start, end = wishes.bounds(wish, rule, now)
+    return Range(rule, start, end, *wishes.calendar_of(wish))
+
+
+def _check_size(drawer: Drawer) -> None:
+    """Refuse at once what is known without counting. Planning stops at what turns out to be too much."""
+    slots, within = 1, drawer.within
+    if within is not None and within.rule.interval:
+        slots = int((within.end - within.start) / within.rule.interval)
+        if slots > MOST_SLOTS:
+            raise refuse("end", f"the range has more than {MOST_SLOTS:,} slots; take a shorter one")
+    is_sure = within is None or not within.calendar_id
+    if drawer.points * (slots if is_sure else 1) > settings.PORTAL_BACKFILL_MOST_RUNS:
+        raise too_many()
+
+
+def too_many() -> wishes.BackfillError:
+    most: int = settings.PORTAL_BACKFILL_MOST_RUNS
     return refuse(
         "end",
         f"this is more than {most:,} runs, the most that one backfill may have. Take a shorter range or "
@@ -94,18 +123,18 @@ def _too_many(most: int) -> wishes.BackfillError:
     )
 
 
-def _cells(wish: Wish, slots: list[datetime] | None, rule: SlotRule | None) -> Iterator[Cell]:
-    names = list(wish.grid)
-    points = [dict(zip(names, values, strict=True)) for values in product(*wish.grid.values())]
-    if slots is None or rule is None:
-        yield from (Cell(None, point) for point in points)
-        return
-    zone, name = ZoneInfo(rule.timezone), wish.slot_parameter
-    is_date = wishes.format_of(wish.deployment.parameter_openapi_schema, name or "") == "date"
-    for slot in slots:
-        local = slot.astimezone(zone)
-        own = {name: (local.date() if is_date else local).isoformat()} if name else {}
-        yield from (Cell(slot, {**own, **point}) for point in points)
+def _from_the_end(drawer: Drawer) -> tuple[list[Cell], Place]:
+    """The last cells, in the order of their runs."""
+    turned = replace(drawer.wish, newest_first=not drawer.wish.newest_first)
+    cells, place = Drawer(turned, drawer.within).draw(Place(), SHOWN)
+    return cells[SHOWN - 1 :: -1], place
+
+
+def _about(drawer: Drawer, cells: list[Cell], place: Place) -> int:
+    """How many cells there are, if the rest is as dense as what was looked at."""
+    if drawer.within is None:
+        return drawer.points
+    return round(len(cells) / max(drawer.share(place), 1e-9))
 
 
 class _Tried(NamedTuple):
@@ -115,22 +144,26 @@ class _Tried(NamedTuple):
     failed: set[str]
 
 
-def _still_wanted(wish: Wish, cells: list[Cell]) -> Iterator[Cell]:
-    if not cells:
-        return
+def still_wanted(wish: Wish, cells: list[Cell]) -> list[Cell]:
+    """Those that `which` wants."""
+    if wish.which == Which.ALL or not cells:
+        return cells
     tried = _tried(wish, cells)
     base = {**wish.deployment.parameters, **wish.common()}
+    wanted = []
     for cell in cells:
         key = _key(wish, cell.slot, {**base, **cell.parameters})
         if key not in tried.settled and (wish.which == Which.MISSING or key in tried.failed):
-            yield cell
+            wanted.append(cell)
+    return wanted
 
 
 def _tried(wish: Wish, cells: list[Cell]) -> _Tried:
     """Reads the deployment's runs of these slots; without slots, all of its runs."""
     runs = FlowRun.objects.filter(deployment=wish.deployment)
-    if cells[0].slot is not None:
-        runs = runs.filter(slot__gte=cells[0].slot, slot__lte=cells[-1].slot)
+    ends = [slot for slot in (cells[0].slot, cells[-1].slot) if slot is not None]
+    if ends:
+        runs = runs.filter(slot__gte=min(ends), slot__lte=max(ends))
     tried = _Tried(set(), set())
     for slot, parameters, state in runs.values_list("slot", "parameters", "state_type").iterator(5000):
         if state in FAILED:
@@ -147,13 +180,21 @@ def _key(wish: Wish, slot: datetime | None, parameters: Mapping[str, Any]) -> st
     return json_text([slot, [parameters.get(name) for name in wish.grid]], orjson.OPT_SORT_KEYS, str)
 
 
-def _warnings(wish: Wish, count: int, left_out: int, is_cut: bool) -> Iterable[str]:
+def _warnings_of_many(looked_at: int, about: int) -> Iterable[str]:
+    yield f"It has more than {looked_at:,} runs: it is planned in the background, and begins after that."
+    most = settings.PORTAL_BACKFILL_MOST_RUNS
+    if about > most:
+        yield f"One backfill may have {most:,} runs: if it really has more, it is given up."
+
+
+def _warnings(wish: Wish, count: int, left_out: int, is_whole: bool, is_cut: bool) -> Iterable[str]:
     deployment = wish.deployment
     if left_out:
         what = "completed already or are under way"
         if wish.which == Which.FAILED:
             what += ", or were never tried"
-        yield f"{left_out:,} of {count + left_out:,} are left out: they {what}."
+        of = f"{count:,}" if is_whole else f"the first {count:,}"
+        yield f"{left_out:,} of {of} are left out: they {what}."
     if is_cut:
         yield "The range ends ahead of now. Slots that have not passed are left to the schedule."
     if wish.has_slots and not wish.slot_parameter:

@@ -1,6 +1,6 @@
-"""Making backfills, and pausing, resuming and cancelling them."""
+"""Making backfills, and changing, pausing, resuming and cancelling them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -8,12 +8,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from flows.catalog.json_text import json_text
-from flows.catalog.slots import SlotRule
 from flows.models import Deployment
-from flows.sdk.ids import uuid7
 from flows.sdk.states import Cancelling
-from runs.backfills.plan import Cell, Plan
+from runs.backfills.plan import Plan
+from runs.backfills.planning import add_cells, to_be_planned
 from runs.backfills.release import release_in
 from runs.backfills.wish import refuse
 from runs.models import Backfill, FlowRun
@@ -22,7 +20,7 @@ from runs.models.flow_run import StateType
 from runs.session import DjangoSession
 from runs.transition import transition
 
-COPY_CELLS = "COPY runs_backfillcell (id, backfill_id, number, slot, parameters) FROM STDIN"
+RELEASING = (BackfillState.ACTIVE, BackfillState.PAUSED)
 
 
 class NotPossibleError(ValueError):
@@ -37,16 +35,18 @@ def open_backfills(deployment: Deployment) -> QuerySet[Backfill]:
 def create_backfill(plan: Plan, created_by: Mapping[str, Any] | None = None) -> Backfill:
     """Make the backfill with all of its cells, and its first runs, in one transaction.
 
-    Raises BackfillError if the plan has no cells.
+    One that is not whole is made PLANNING, without any: `agents.services.planning` does the rest. Raises
+    BackfillError if the plan has no cells.
     """
-    if not plan.cells:
+    if plan.is_whole and not plan.cells:
         raise refuse("which", "; ".join(plan.warnings) or "there is no slot in this range")
     with transaction.atomic():
         backfill = _row(plan, created_by)
         backfill.save(force_insert=True)
-        with DjangoSession().transaction() as tx:
-            tx.copy(COPY_CELLS, _cell_rows(backfill.id, plan.cells))
-            release_in(tx, backfill.id)
+        if plan.is_whole:
+            with DjangoSession().transaction() as tx:
+                add_cells(tx, backfill.id, 0, plan.cells)
+                release_in(tx, backfill.id)
     backfill.refresh_from_db()
     return backfill
 
@@ -59,7 +59,7 @@ def _row(plan: Plan, created_by: Mapping[str, Any] | None) -> Backfill:
         schedule=wish.schedule,
         start=plan.start,
         end=plan.end,
-        rule=wish.schedule.rule_text if wish.schedule else _in_words(plan.rule),
+        rule=wish.schedule.rule_text if wish.schedule else _in_words(plan),
         slot_parameter=wish.slot_parameter or "",
         grid={name: list(values) for name, values in wish.grid.items()},
         parameters=wish.common(),
@@ -68,30 +68,45 @@ def _row(plan: Plan, created_by: Mapping[str, Any] | None) -> Backfill:
         concurrency=wish.concurrency,
         priority=wish.priority,
         tags=list(wish.tags),
-        total=len(plan.cells),
         created_by=dict(created_by) if created_by else None,
+        **_extent(plan),
     )
 
 
-def _in_words(rule: SlotRule | None) -> str:
+def _extent(plan: Plan) -> dict[str, Any]:
+    if plan.is_whole:
+        return {"total": len(plan.cells)}
+    planning = to_be_planned(plan.within)
+    return {"total": 0, "state": BackfillState.PLANNING, "planning": planning, "planned_percent": 0}
+
+
+def _in_words(plan: Plan) -> str:
+    rule = plan.within.rule if plan.within else None
     if rule is None:
         return ""
     return f"{rule.cron} {rule.timezone}" if rule.cron else f"every {rule.interval}"
 
 
-def _cell_rows(backfill_id: UUID, cells: list[Cell]) -> Iterator[tuple[Any, ...]]:
-    for number, cell in enumerate(cells):
-        yield uuid7(), backfill_id, number, cell.slot, json_text(cell.parameters)
-
-
 def pause_backfill(backfill_id: UUID) -> Backfill:
     """Release no more of its cells; what runs goes on. Raises NotPossibleError once it has ended."""
-    return _enter(backfill_id, BackfillState.PAUSED)
+    return _enter(backfill_id, BackfillState.PAUSED, RELEASING)
 
 
 def resume_backfill(backfill_id: UUID) -> Backfill:
     """Go on after a pause, at once. Raises NotPossibleError once it has ended."""
-    _enter(backfill_id, BackfillState.ACTIVE)
+    _enter(backfill_id, BackfillState.ACTIVE, RELEASING)
+    release(backfill_id)
+    return Backfill.objects.get(id=backfill_id)
+
+
+def change_concurrency(backfill_id: UUID, concurrency: int) -> Backfill:
+    """Let so many of its runs be under way at once: more begin now; those that are too many go on.
+
+    Raises NotPossibleError once it has ended.
+    """
+    open_one = Backfill.objects.filter(id=backfill_id, state__in=OPEN)
+    if not open_one.update(concurrency=concurrency, updated=Now()):
+        raise _not_possible(Backfill.objects.get(id=backfill_id))
     release(backfill_id)
     return Backfill.objects.get(id=backfill_id)
 
@@ -101,7 +116,7 @@ def cancel_backfill(backfill_id: UUID, message: str, *, running_too: bool = Fals
 
     Raises NotPossibleError once it has ended.
     """
-    backfill = _enter(backfill_id, BackfillState.CANCELLED)
+    backfill = _enter(backfill_id, BackfillState.CANCELLED, OPEN)
     types = [StateType.SCHEDULED]
     if running_too:
         types += [StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
@@ -118,11 +133,17 @@ def release(backfill_id: UUID) -> int:
         return release_in(tx, backfill_id)
 
 
-def _enter(backfill_id: UUID, state: BackfillState) -> Backfill:
-    ended = {"finished": Now()} if state == BackfillState.CANCELLED else {}
-    open_one = Backfill.objects.filter(id=backfill_id, state__in=OPEN)
+def _enter(backfill_id: UUID, state: BackfillState, of: Collection[str]) -> Backfill:
+    ended = {"finished": Now(), "planning": None} if state == BackfillState.CANCELLED else {}
+    open_one = Backfill.objects.filter(id=backfill_id, state__in=of)
     changed = open_one.update(state=state, updated=Now(), **ended)
     backfill: Backfill = Backfill.objects.get(id=backfill_id)
     if not changed:
-        raise NotPossibleError(f"The backfill has ended: it is {backfill.get_state_display().lower()}.")
+        raise _not_possible(backfill)
     return backfill
+
+
+def _not_possible(backfill: Backfill) -> NotPossibleError:
+    if backfill.state == BackfillState.PLANNING:
+        return NotPossibleError("The backfill is still being planned: none of its runs has begun. Cancel it.")
+    return NotPossibleError(f"The backfill has ended: it is {backfill.get_state_display().lower()}.")

@@ -1,23 +1,21 @@
 """What somebody wants of a backfill, and what is wrong with it. Nothing is written here."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice, takewhile
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from flows.catalog.clocks import ScheduleError
-from flows.catalog.occurrences import occurrences, plan_of
 from flows.catalog.parameters import FieldError, validate
-from flows.catalog.slots import SlotRule, rule_of, slots
+from flows.catalog.slots import SlotRule, rule_of
 from flows.catalog.slots import validate as validate_rule
 from flows.models import Deployment, Schedule
+from flows.models.schedule import CalendarPolicy
 from runs.models.backfill import Which
 
 MOST_ERRORS = 20
-# Slots that a calendar leaves out count, too: looking at one takes some 20 µs.
-MOST_LOOKED_AT = 200_000
 SMALLEST_STEP = timedelta(microseconds=1)
 LEAST_PRIORITY, MOST_PRIORITY = -32768, 32767
 
@@ -144,26 +142,11 @@ def _instant(given: date | datetime, zone: ZoneInfo, *, at_end: bool = False) ->
         raise refuse("end" if at_end else "start", "is beyond what a calendar holds") from error
 
 
-def slots_of(wish: Wish, rule: SlotRule, now: datetime, most: int) -> list[datetime]:
-    """All slots of the range, oldest first, but no more than `most` + 1. Raises BackfillError."""
-    start, end = bounds(wish, rule, now)
-    try:
-        return list(islice(_slots(wish, rule, start - SMALLEST_STEP, end), most + 1))
-    except (ScheduleError, OverflowError) as error:
-        raise refuse("schedule", str(error)) from error
-
-
-def _slots(wish: Wish, rule: SlotRule, after: datetime, until: datetime) -> Iterator[datetime]:
-    """Those of a schedule without what its calendar leaves out."""
+def calendar_of(wish: Wish) -> tuple[UUID | None, bool]:
+    """The id of the schedule's calendar, and whether it moves slots. A rule of one's own has none."""
     if wish.schedule is None:
-        yield from slots(rule, after, until=until)
-        return
-    found = takewhile(lambda each: each.slot <= until, occurrences(plan_of(wish.schedule), after))
-    for number, each in enumerate(found):
-        if number == MOST_LOOKED_AT:
-            raise refuse("end", f"the range has more than {MOST_LOOKED_AT:,} slots; take a shorter one")
-        if each.at is not None:
-            yield each.slot
+        return None, False
+    return wish.schedule.calendar_id, wish.schedule.calendar_policy == CalendarPolicy.MOVE
 
 
 def check(wish: Wish) -> None:

@@ -9,12 +9,13 @@ from runs.models.result import Result, ResultLock
 from runs.models.retention import RetentionPolicy
 from runs.models.run_input import RunInput
 from runs.models.run_stats import RunStats
-from runs.models.task_run import TaskRun, TaskRunState
+from runs.models.task_run import BackgroundTask, TaskRun, TaskRunState
 
 __all__ = [
     "Artifact",
     "Backfill",
     "BackfillCell",
+    "BackgroundTask",
     "ConcurrencyLimit",
     "Errand",
     "Event",

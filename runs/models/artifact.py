@@ -6,6 +6,7 @@ from flows.models import Workspace
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
 from runs.models.flow_run import FlowRun
+from runs.models.ordered_json import OrderedJSONField
 
 
 class Artifact(ScopedModel):
@@ -28,7 +29,7 @@ class Artifact(ScopedModel):
     type = models.CharField(max_length=20, choices=Type)
     key = models.CharField(max_length=200, null=True, blank=True)
     description = models.TextField(blank=True, default="")
-    data = models.JSONField()
+    data = OrderedJSONField()
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:

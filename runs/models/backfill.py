@@ -10,15 +10,16 @@ from flows.sdk.ids import uuid7
 
 
 class BackfillState(models.TextChoices):
-    """COMPLETED means that every run has ended, in whatever state."""
+    """PLANNING: its cells are still being drawn. COMPLETED: every run has ended, in whatever state."""
 
+    PLANNING = "PLANNING", "Planning"
     ACTIVE = "ACTIVE", "Active"
     PAUSED = "PAUSED", "Paused"
     COMPLETED = "COMPLETED", "Completed"
     CANCELLED = "CANCELLED", "Cancelled"
 
 
-OPEN = (BackfillState.ACTIVE, BackfillState.PAUSED)
+OPEN = (BackfillState.PLANNING, BackfillState.ACTIVE, BackfillState.PAUSED)
 
 
 class Which(models.TextChoices):
@@ -36,7 +37,8 @@ class Backfill(ScopedModel):
     """A plan of cells, each of which becomes one run, at most `concurrency` of them at a time.
 
     Cells are numbered in the order in which they run; those from `released` on have no run yet.
-    Only `runs.backfills.release` moves that number.
+    Only `runs.backfills.release` moves that number. A large one is planned by a service: `planning` says
+    what is left to draw, and None that all is drawn.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -57,7 +59,10 @@ class Backfill(ScopedModel):
     concurrency = models.PositiveIntegerField(default=5, validators=[MinValueValidator(1)])
     priority = models.SmallIntegerField(default=-1, help_text="Of its runs; below 0: after ordinary runs.")
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
-    total = models.PositiveIntegerField(help_text="How many cells there are.")
+    total = models.PositiveIntegerField(help_text="How many cells there are; while it is planned, so far.")
+    planning = models.JSONField(null=True, blank=True, editable=False)
+    planned_percent = models.PositiveSmallIntegerField(default=100, db_default=100)
+    message = models.TextField(blank=True, default="", db_default="", help_text="Why it ended as it did.")
     released = models.PositiveIntegerField(default=0, help_text="How many have become runs.")
     created_by = models.JSONField(null=True, blank=True)
     created = models.DateTimeField(auto_now_add=True)
@@ -67,8 +72,12 @@ class Backfill(ScopedModel):
     class Meta:
         indexes = [
             models.Index("workspace", models.F("created").desc(), name="backfill_newest"),
-            # The loop that releases.
-            models.Index(fields=["state"], name="backfill_active", condition=models.Q(state="ACTIVE")),
+            # The loops that plan and release.
+            models.Index(
+                fields=["state"],
+                name="backfill_going_on",
+                condition=models.Q(state__in=["PLANNING", "ACTIVE"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -76,6 +76,14 @@ class TaskRun(ScopedModel):
         return self.name
 
 
+class BackgroundTask(TaskRun):
+    """A task run outside of flows, as the pages list them."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "background task"
+
+
 class TaskRunState(ScopedModel):
     """One entry of a task run's history. Append-only, idempotent by id."""
 

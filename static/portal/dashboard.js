@@ -1,4 +1,5 @@
-// Pages whose `data-reread` part is read again when runs change, at most once in two seconds.
+// Pages whose `data-reread` part is read again when runs change, at most once in two seconds; and as long as it
+// holds something with `data-again`, which changes without a run.
 import { connect } from "./live.js";
 
 const PAUSE = 2000;
@@ -15,6 +16,11 @@ async function reread() {
   if (fresh && shown.innerHTML !== fresh.innerHTML && !shown.contains(document.activeElement)) {
     shown.replaceChildren(...fresh.childNodes);
   }
+  again();
+}
+
+function again() {
+  if (document.querySelector("[data-reread] [data-again]")) soon();
 }
 
 function soon() {
@@ -22,4 +28,5 @@ function soon() {
 }
 
 connect("/ws/runs", soon);
+again();
 document.addEventListener("visibilitychange", () => document.hidden || soon());

@@ -1,13 +1,16 @@
 """The API of background tasks: who may do what, and what is refused."""
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from agents.models import WorkQueue
+from flows.sdk.sealing import answer_name, call_name
 from runs.models import Errand, TaskRun
+from runs.results import signer_of
+from tests.factories import default_workspace
 from tests.portal.fixtures import Caller
 
 pytestmark = pytest.mark.django_db
@@ -15,9 +18,15 @@ pytestmark = pytest.mark.django_db
 PATH = "/api/background_tasks"
 
 
+def signed(name: str, content: bytes) -> str:
+    """As a client with the workspace's keys does."""
+    return b64encode(signer_of(default_workspace().id).sign(name, content)).decode()
+
+
 def call(**values: Any) -> dict[str, Any]:
-    content = b64encode(b"opaque").decode()
-    return {"id": str(uuid4()), "task_key": "shop.send", "name": "send-1", "content": content, **values}
+    id = uuid4()
+    content = signed(call_name(id), b"opaque")
+    return {"id": str(id), "task_key": "shop.send", "name": "send-1", "content": content, **values}
 
 
 def claimed(caller: Caller, holder: str) -> Any:
@@ -39,37 +48,44 @@ def test_a_task_from_hand_to_hand(editor: Caller, operator: Caller) -> None:
     assert operator.get(f"{PATH}/{new['id']}").json()["state"]["name"] == "Scheduled"
     holder = str(uuid4())
     taken = claimed(editor, holder)
-    assert (taken["id"], b64decode(taken["content"])) == (new["id"], b"opaque")
+    assert (taken["id"], taken["content"]) == (new["id"], new["content"])
     assert claimed(editor, str(uuid4())) is None
     assert editor.post(f"{PATH}/renew", {"holder": holder, "ids": [new["id"]]}).json() == {
         "held": [new["id"]]
     }
-    answer = {"holder": holder, "states": [ended(1)], "content": b64encode(b"result").decode()}
+    answer = {
+        "holder": holder,
+        "states": [ended(1)],
+        "content": signed(answer_name(UUID(new["id"])), b"result"),
+    }
     assert editor.post(f"{PATH}/{new['id']}/report", answer).json() == {"held": True}
     assert operator.get(f"{PATH}/{new['id']}").json()["state"]["type"] == "COMPLETED"
     result = operator.get(f"{PATH}/{new['id']}/result").json()["content"]
-    assert b64decode(result) == b"result"
+    assert result == answer["content"]
 
 
-def test_what_is_stored_is_signed(editor: Caller) -> None:
-    editor.post(f"{PATH}/", call())
-    assert bytes(Errand.objects.get().payload).endswith(b"opaque")
-    assert bytes(Errand.objects.get().payload) != b"opaque"
+def test_a_call_must_be_signed_for_its_own_id(editor: Caller) -> None:
+    refused = editor.post(f"{PATH}/", call(content=signed(call_name(uuid4()), b"opaque")))
+    assert refused.status_code == 422
+    assert "not signed with a key of this workspace" in refused.json()["detail"]
+    assert not Errand.objects.exists()
 
 
-def test_an_altered_call_is_not_given_out(editor: Caller) -> None:
+def test_a_result_must_be_signed(editor: Caller) -> None:
     new = call()
     editor.post(f"{PATH}/", new)
-    Errand.objects.update(payload=b"x" * 32 + b"opaque")
-    assert claimed(editor, str(uuid4())) is None
-    assert TaskRun.objects.get(id=new["id"]).state_type == "CRASHED"
+    holder = str(uuid4())
+    claimed(editor, holder)
+    answer = {"holder": holder, "states": [ended(1)], "content": b64encode(b"result").decode()}
+    assert editor.post(f"{PATH}/{new['id']}/report", answer).status_code == 422
+    assert TaskRun.objects.get(id=new["id"]).state_type == "SCHEDULED"
 
 
 def test_who_lost_a_task_is_not_heard(editor: Caller) -> None:
     new = call()
     editor.post(f"{PATH}/", new)
     claimed(editor, str(uuid4()))
-    answer = {"holder": str(uuid4()), "states": [ended(1)], "content": "YQ=="}
+    answer = {"holder": str(uuid4()), "states": [ended(1)]}
     assert editor.post(f"{PATH}/{new['id']}/report", answer).json() == {"held": False}
     assert TaskRun.objects.get(id=new["id"]).state_type == "SCHEDULED"
 
@@ -110,3 +126,36 @@ def test_a_queue_of_another_workspace_is_refused(editor: Caller, foreigner: Call
     assert editor.post(f"{PATH}/", call(queue="elsewhere/default/mine")).status_code == 422
     assert not Errand.objects.exists()
     assert not WorkQueue.objects.filter(name="mine").exists()
+
+
+def test_a_failed_task_is_retried_and_no_other(editor: Caller, operator: Caller, viewer: Caller) -> None:
+    new = call()
+    editor.post(f"{PATH}/", new)
+    path = f"{PATH}/{new['id']}/retry"
+    assert viewer.post(path).status_code == 403
+    assert operator.post(path).json() == {"retried": False}
+    holder = str(uuid4())
+    claimed(editor, holder)
+    failed = {**ended(1), "type": "FAILED", "name": "Failed"}
+    content = signed(answer_name(UUID(new["id"])), b"error")
+    editor.post(f"{PATH}/{new['id']}/report", {"holder": holder, "states": [failed], "content": content})
+
+    assert operator.post(path).json() == {"retried": True}
+
+    assert operator.get(f"{PATH}/{new['id']}").json()["state"]["type"] == "SCHEDULED"
+    assert claimed(editor, str(uuid4()))["content"] == new["content"]
+
+
+def test_the_bell_rings_at_once_for_what_waits(editor: Caller, viewer: Caller) -> None:
+    body = {"task_keys": ["shop.send"]}
+    assert viewer.post(f"{PATH}/bell", body).status_code == 403
+    editor.post(f"{PATH}/", call())
+
+    assert editor.post(f"{PATH}/bell", body).json() == {"rung": True}
+
+
+def test_a_bell_that_does_not_ring_ends(editor: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.api.background_tasks.BELL_SECONDS", 0.2)
+    editor.post(f"{PATH}/", call(task_key="shop.other"))
+
+    assert editor.post(f"{PATH}/bell", {"task_keys": ["shop.send"]}).json() == {"rung": False}

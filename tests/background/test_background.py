@@ -2,12 +2,19 @@
 
 import os
 import signal
+import threading
+import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import cloudpickle
 import pytest
 
+from flows.exceptions import UnverifiedError
 from flows.sdk import portal
+from flows.sdk.background import background_key
+from flows.sdk.bell import LONGEST_REST, Bell
 from runs.models import Errand, TaskRun
 from tests.background import tasks
 from tests.background.conftest import Background
@@ -64,6 +71,21 @@ def test_a_process_serves_tasks(background: Background) -> None:
     assert worker.wait(10) == 0
 
 
+def test_a_worker_that_rests_is_woken_by_a_bell(background: Background) -> None:
+    """Once it hears the bell, it does not ask for 10 s; without one, every second."""
+    bell = Bell([background_key(tasks.locked)])
+    bell.start()
+    try:
+        while not bell.hears:
+            bell.wait()
+        began = time.monotonic()
+        threading.Timer(1.5, tasks.locked.delay).start()
+        bell.wait()
+        assert 1.4 < time.monotonic() - began < LONGEST_REST - 1
+    finally:
+        bell.end()
+
+
 def test_the_tasks_of_a_killed_worker_are_taken_by_the_next(background: Background) -> None:
     background.stack.start("scheduler")
     first: Any = background.worker()
@@ -106,6 +128,55 @@ def test_what_was_altered_is_not_opened(background: Background) -> None:
     future.wait(timeout=15)
     assert future.state.is_crashed()
     assert agent.output.count("was altered") == 1
+
+
+class Trap:
+    """Opening it is enough."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("signature", [b"", bytes(32)])
+def test_a_forged_result_is_not_opened(background: Background, signature: bytes) -> None:
+    """Whoever writes to the database, or answers in the server's place, has no key."""
+    background.agent()
+    future = tasks.add.delay(1)
+    future.wait(timeout=15)
+    trap = background.folder / "opened"
+    Errand.objects.filter(id=future.task_run_id).update(answer=signature + cloudpickle.dumps(Trap(trap)))
+    with pytest.raises(UnverifiedError, match="was not opened"):
+        future.result(timeout=15)
+    assert not trap.exists()
+
+
+def test_the_result_of_another_task_is_not_opened(background: Background) -> None:
+    background.agent()
+    future, other = tasks.add.delay(1), tasks.add.delay(2)
+    assert (future.result(timeout=15)[0], other.result(timeout=15)[0]) == (1, 2)
+    answer = Errand.objects.get(id=other.task_run_id).answer
+    Errand.objects.filter(id=future.task_run_id).update(answer=answer)
+    with pytest.raises(UnverifiedError):
+        future.result()
+
+
+def test_a_worker_does_not_open_a_forged_call(background: Background) -> None:
+    future = tasks.locked.delay()
+    trap = background.folder / "opened"
+    forged = bytes(32) + cloudpickle.dumps(Trap(trap))
+    Errand.objects.filter(id=future.task_run_id).update(payload=forged)
+    worker: Any = background.worker()
+    try:
+        future.wait(timeout=20)
+    finally:
+        worker.kill()
+        worker.wait()
+    assert future.state.is_crashed()
+    assert "is not signed with a key of this workspace" in future.state.message
+    assert not trap.exists()
 
 
 def test_a_cancelled_task_is_stopped(background: Background) -> None:

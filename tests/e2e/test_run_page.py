@@ -2,13 +2,15 @@
 
 import re
 import signal
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from flows.sdk.ids import uuid7
 from portal.demo import deploy_demo
 from runs.create import create_flow_run
-from runs.models import FlowRun
+from runs.models import FlowRun, Log
 from tests.e2e.conftest import Screen
 from tests.factories import make_run
 from tests.processes import RunningStack
@@ -105,6 +107,39 @@ def test_logs_are_filtered(screen: Screen, stack: RunningStack) -> None:
     with page.expect_download() as download:
         page.click("text=download")
     assert "2015 has 365 days" in download.value.path().read_text()
+
+
+def test_a_long_log_is_read_back_and_searched(screen: Screen) -> None:
+    run = make_run()
+    Log.objects.bulk_create(
+        Log(
+            id=uuid7(),
+            timestamp=run.created + timedelta(milliseconds=number),
+            flow_run=run,
+            level=20,
+            name="flows",
+            message=f"needle {number}" if number % 1000 == 5 else f"line {number}",
+        )
+        for number in range(6_000)
+    )
+    screen.log_in()
+    page = screen.open(path_of(run))
+    count, box = page.locator("#run-log-count"), page.locator("#run-log-box")
+    expect(count).to_have_text("newest 2,000 lines")
+
+    page.fill("#run-log-text", "NEEDLE")
+    expect(count).to_have_text("6 found in the whole log")
+    expect(page.locator(".log-text").first).to_have_text("needle 5")
+    page.fill("#run-log-text", "")
+    expect(count).to_have_text("newest 2,000 lines")
+
+    page.click("#run-log-older")
+    expect(count).to_have_text("newest 4,000 lines")
+    box.hover()
+    page.mouse.wheel(0, -1_000_000)
+    expect(count).to_have_text("6,000 lines")
+    expect(page.locator("#run-log-older")).to_be_hidden()
+    assert "line 1999" in page.locator("#run-log-rows").inner_text(), "what was read stays where it was"
 
 
 def test_the_page_is_light(screen: Screen) -> None:

@@ -32,6 +32,44 @@ def backfill(stage: Stage, flow: str, hours: int, concurrency: int) -> Backfill:
     return create_backfill(plan(wish, START + timedelta(days=365)))
 
 
+def test_schedulers_that_are_killed_while_they_plan(stage: Stage) -> None:
+    """What was not committed is drawn again by the next; two at once take turns."""
+    minutes = 60_000
+    wish = Wish(
+        stage.deployment("count"),
+        start=START,
+        end=START + timedelta(minutes=minutes - 1),
+        rule=SlotRule(interval=timedelta(minutes=1)),
+        parameters={"folder": str(stage.folder)},
+        concurrency=3,
+        newest_first=True,
+    )
+    made = create_backfill(plan(wish, START + timedelta(days=365)))
+
+    def planned() -> int:
+        made.refresh_from_db()
+        return made.total
+
+    for reached in (5_000, 20_000):
+        schedulers = [stage.stack.start("scheduler") for _ in range(2)]
+        wait_until(lambda reached=reached: planned() >= reached, 30, what=f"{reached} are planned")
+        for scheduler in schedulers:
+            scheduler.process.kill()
+    assert planned() < minutes, "too fast to be killed in the middle"
+    stage.stack.start("scheduler")
+
+    wait_until(lambda: planned() == minutes and made.state == "ACTIVE", 60, what="it is planned")
+    cells = BackfillCell.objects.filter(backfill=made)
+    assert cells.count() == cells.values("slot").distinct().count() == minutes
+    last = START + timedelta(minutes=minutes - 1)
+    assert [*cells.order_by("number").values_list("slot", flat=True)[:2]] == [
+        last,
+        last - timedelta(minutes=1),
+    ]
+    assert (made.start, made.end) == (START, last)
+    wait_until(lambda: FlowRun.objects.filter(backfill=made).count() == 3, what="its first runs are made")
+
+
 def is_completed(made: Backfill) -> bool:
     made.refresh_from_db()
     return made.state == "COMPLETED"

@@ -141,6 +141,19 @@ def test_text_that_postgresql_cannot_hold_is_made_holdable(run: FlowRun, recorde
     assert long.endswith("… (500000 more characters left out)")
 
 
+def test_a_table_keeps_the_order_of_its_columns(run: FlowRun, recorder: DatabaseRecorder) -> None:
+    rows = [{"year": 2012, "mm": 3.5, "a": 1, "city": {"name": "Seattle", "id": 10**30}}]
+    recorder.artifact(NewArtifact(uuid7(), run.id, None, "table", "rain", "", rows))
+    recorder.flush()
+
+    artifact = Artifact.objects.get()
+    assert list(artifact.data[0]) == ["year", "mm", "a", "city"]
+    assert artifact.data[0]["city"] == {"name": "Seattle", "id": 10**30}
+    artifact.save()
+    artifact.refresh_from_db()
+    assert list(artifact.data[0]["city"]) == ["name", "id"]
+
+
 def test_artifacts_are_kept_once(run: FlowRun, recorder: DatabaseRecorder) -> None:
     table = NewArtifact(uuid7(), run.id, None, "table", "summary", "Rain", [{"year": 2012, "mm": 3.5}])
     recorder.artifact(table)

@@ -9,7 +9,7 @@ from flows.models.workspace import DEFAULT_WORKSPACE
 from portal.client import Portal, PortalError, connect
 from portal.management.arguments import as_dict, parameter_values
 from portal.management.commands.runflow import find_deployment
-from runs.models.backfill import Which
+from runs.models.backfill import BackfillState, Which
 
 SHOWN = 5
 
@@ -57,11 +57,13 @@ class Command(BaseCommand):
             self.stdout.write("Nothing was made: this was a dry run.")
             return
         made = portal.post("backfills/", body)
-        self.stdout.write(f"Backfill {made['id']}: {made['total']} runs, {made['concurrency']} at a time.")
+        runs = "being planned" if made["state"] == BackfillState.PLANNING else f"{made['total']} runs"
+        self.stdout.write(f"Backfill {made['id']}: {runs}, {made['concurrency']} at a time.")
         self.stdout.write(f"{portal.url}/admin/runs/backfill/{made['id']}/")
 
     def show(self, plan: dict[str, Any]) -> None:
-        runs = "1 run" if plan["count"] == 1 else f"{plan['count']:,} runs"
+        about = "About " if plan["is_estimate"] else ""
+        runs = "1 run" if plan["count"] == 1 else f"{about}{plan['count']:,} runs"
         self.stdout.write(f"{runs}:" if plan["count"] else "No runs.")
         cells = [*plan["first"], *plan["last"]]
         ends = cells if len(cells) <= 2 * SHOWN else [*cells[:SHOWN], None, *cells[-SHOWN:]]

@@ -24,8 +24,8 @@ from tests.processes import RunningStack, wait_until
 pytestmark = pytest.mark.processes
 
 LOOPS = {
-    "materialise", "ring", "sweep", "collisions", "late", "pauses", "errands", "backfills", "reap",
-    "presence", "rollup", "retention", "house",
+    "materialise", "ring", "sweep", "collisions", "late", "pauses", "errands", "planning", "backfills",
+    "reap", "presence", "rollup", "retention", "house",
 }  # fmt: skip
 
 

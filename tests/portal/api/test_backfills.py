@@ -57,6 +57,41 @@ def test_a_backfill_is_made_and_found(operator: Caller, viewer: Caller, daily: D
     assert listed == shown
 
 
+def patched(caller: Caller, path: str, changes: dict[str, Any]) -> Any:
+    headers = {"authorization": f"Bearer {caller.token}"}
+    return caller.client.patch(path, changes, content_type="application/json", headers=headers)
+
+
+def test_its_concurrency_is_changed(operator: Caller, viewer: Caller, daily: Deployment) -> None:
+    made = operator.post("/api/backfills/", body(daily, concurrency=1)).json()
+    path = f"/api/backfills/{made['id']}"
+
+    changed = patched(operator, path, {"concurrency": 4})
+
+    assert changed.status_code == 200
+    assert (changed.json()["concurrency"], changed.json()["released"]) == (4, 4)
+    assert patched(operator, path, {"concurrency": 0}).status_code == 422
+    assert patched(operator, path, {}).status_code == 422
+    assert patched(viewer, path, {"concurrency": 2}).status_code == 403
+    operator.post(f"{path}/cancel")
+    assert patched(operator, path, {"concurrency": 2}).status_code == 409
+
+
+def test_many_runs_are_planned_after_the_answer(operator: Caller, daily: Deployment) -> None:
+    wanted = body(daily, start="2026-01-01", end="2026-01-31", cron="* * * * *")
+    shown = operator.post("/api/backfills/preview", wanted).json()
+    assert (shown["is_estimate"], len(shown["last"])) == (True, 20)
+    assert abs(shown["count"] - 31 * 24 * 60) < 100
+    assert shown["last"][-1]["slot"] == "2026-01-31T23:59:00Z"
+
+    made = operator.post("/api/backfills/", wanted)
+
+    assert made.status_code == 201
+    assert (made.json()["state"], made.json()["planned_percent"]) == ("PLANNING", 0)
+    assert [reason["code"] for reason in made.json()["waiting_on"]] == ["backfill_planning"]
+    assert operator.post(f"/api/backfills/{made.json()['id']}/pause").status_code == 409
+
+
 def test_its_runs_are_a_list(operator: Caller, daily: Deployment) -> None:
     made = operator.post("/api/backfills/", body(daily, concurrency=3)).json()
 

@@ -42,6 +42,10 @@ class Socket:
     async def close_code(self) -> int:
         """Why an accepted socket is closed at once."""
         assert await self.connect()
+        return await self.closed()
+
+    async def closed(self) -> int:
+        """Why an open socket is closed now."""
         message = await self.instance.receive_output(PATIENCE)
         assert message["type"] == "websocket.close"
         return int(message["code"])
@@ -196,6 +200,87 @@ async def test_a_hundred_changes_become_a_few_hints_and_the_last_one_counts(run:
 
     assert len(versions) < 30
     assert versions == sorted(versions)
+
+
+def left(user: AbstractUser, workspace: str = "default") -> None:
+    Membership.objects.get(user=user, workspace__name=workspace).delete()
+
+
+def deactivated(user: AbstractUser) -> None:
+    user.is_active = False
+    user.save()
+
+
+def no_longer_staff(user: AbstractUser) -> None:
+    user.is_staff = False
+    user.save()
+
+
+def with_another_password(user: AbstractUser) -> None:
+    user.set_password("another")
+    user.save()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (left, FORBIDDEN),
+        (deactivated, NOT_LOGGED_IN),
+        (no_longer_staff, NOT_LOGGED_IN),
+        (with_another_password, NOT_LOGGED_IN),
+    ],
+)
+async def test_an_open_socket_ends_with_the_access(
+    paths: list[str], change: Callable[[AbstractUser], None], code: int
+) -> None:
+    for path in paths:
+        user = await sync_to_async(member)(name=f"ada{len(path)}")
+        cookie = await sync_to_async(cookie_of)(user)
+        async with socket(path, cookie) as opened:
+            assert await opened.connect()
+            await opened.hint()
+            await sync_to_async(change)(user)
+            assert await opened.closed() == code
+
+
+async def test_an_open_socket_ends_with_the_session(paths: list[str]) -> None:
+    for path in paths:
+        client = Client()
+        await sync_to_async(lambda client=client, path=path: client.force_login(member(f"ada{len(path)}")))()
+        cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+        async with socket(path, cookie) as opened:
+            assert await opened.connect()
+            await opened.hint()
+            await sync_to_async(client.logout)()
+            assert await opened.closed() == NOT_LOGGED_IN
+
+
+async def test_the_list_leaves_the_workspace_that_its_user_left(run: FlowRun, foreign_run: FlowRun) -> None:
+    user = await sync_to_async(member)()
+    both = Membership(user=user, workspace_id=foreign_run.workspace_id, role="viewer")
+    await sync_to_async(both.save)()
+    cookie = await sync_to_async(cookie_of)(user)
+
+    async with socket("/ws/runs", cookie) as opened:
+        assert await opened.connect()
+        assert await opened.hint() == {"joined": 2}
+        await sync_to_async(left)(user, "elsewhere")
+        assert await opened.hint() == {"joined": 1}
+        await tell(hint(foreign_run), hint(run))
+        assert (await opened.hint())["run_id"] == str(run.id)
+        assert await opened.instance.receive_nothing()
+
+
+async def test_access_is_checked_without_a_hint(run: FlowRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.live.consumers.SECONDS_BETWEEN_CHECKS", 0.05)
+    user = await sync_to_async(member)()
+    cookie = await sync_to_async(cookie_of)(user)
+
+    async with socket("/ws/runs", cookie) as opened:
+        assert await opened.connect()
+        await opened.hint()
+        await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
+        assert await opened.closed() == NOT_LOGGED_IN
 
 
 async def test_a_subflow_page_hears_of_its_root(run: FlowRun, make_child: Callable[[], FlowRun]) -> None:

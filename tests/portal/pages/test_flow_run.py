@@ -232,7 +232,7 @@ def test_a_long_log_begins_at_its_end(
     first = changes(viewer_client, run)
 
     assert messages(first) == ["3", "4"]
-    assert first["earlier"] is True
+    assert first["earlier"]
 
 
 def test_the_whole_log_can_be_downloaded(
@@ -313,7 +313,7 @@ def test_a_viewer_may_not_act(viewer_client: Client, run: FlowRun, action: str) 
     assert FlowRun.objects.get().state_type == "SCHEDULED"
 
 
-@pytest.mark.parametrize("tail", ["", "changes", "logs.txt", "cancel", "again", "retry"])
+@pytest.mark.parametrize("tail", ["", "changes", "lines", "logs.txt", "cancel", "again", "retry"])
 def test_a_foreign_run_is_not_there(elsewhere: Workspace, run: FlowRun, tail: str) -> None:
     client = client_as("admin", elsewhere)
     call = client.post if tail in {"cancel", "again", "retry"} else client.get
@@ -322,7 +322,7 @@ def test_a_foreign_run_is_not_there(elsewhere: Workspace, run: FlowRun, tail: st
     assert FlowRun.objects.get().state_type == "SCHEDULED"
 
 
-@pytest.mark.parametrize("tail", ["", "changes", "logs.txt", "cancel", "again", "retry"])
+@pytest.mark.parametrize("tail", ["", "changes", "lines", "logs.txt", "cancel", "again", "retry"])
 def test_a_stranger_is_sent_to_the_login(run: FlowRun, tail: str) -> None:
     call = Client().post if tail in {"cancel", "again", "retry"} else Client().get
 
