@@ -8,7 +8,7 @@ import runs.models.ordered_json
 class Migration(migrations.Migration):
     dependencies = [
         ("flows", "0009_deployment_limits"),
-        ("runs", "0020_client_reports"),
+        ("runs", "0021_leases_renewed_in_place"),
     ]
 
     operations = [
