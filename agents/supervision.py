@@ -96,11 +96,18 @@ class Supervision:
         self._hand_back_by: float | None = None
         self._must_finish = False
 
-    def run(self, every_tick: Callable[[], None], order: Callable[[], Order], hints: Hints) -> None:
+    def run(
+        self,
+        every_tick: Callable[[], None],
+        order: Callable[[], Order],
+        hints: Hints,
+        when_gone: Callable[[], None] = lambda: None,
+    ) -> None:
         """Watch until the horse is gone and its row is settled.
 
         `every_tick` is called once a second; it must not raise and must not take long. `order` says
-        what the agent wants of the run by now, `hints` when there is something to look at.
+        what the agent wants of the run by now, `hints` when there is something to look at. `when_gone`
+        is called between the end of the horse and the first look at its row.
         """
         hints.listen(self._claimed.run.id)
         while not self._gone(TICK_SECONDS, hints):
@@ -108,6 +115,7 @@ class Supervision:
             every_tick()
         hints.forget()
         ended = self._bury()
+        when_gone()
         self._settle(ended, every_tick, order)
 
     def _obey(self, order: Order, now: float) -> None:

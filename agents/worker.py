@@ -170,7 +170,7 @@ class AgentWorker(RingListener):
         announce.publish(
             announce.RunChanged(run.id, claimed.workspace_id, claimed.version, "PENDING", "Pending")
         )
-        supervision.run(self.beat, self._order, self._hints)
+        supervision.run(self.beat, self._order, self._hints, self._spare.take_back)
         self._runs += 1
         self._state = WorkerStatus.IDLE
 
@@ -202,8 +202,8 @@ class AgentWorker(RingListener):
             process = isolated_process.start(self._session, claimed)
             watch = partial(IsolatedSupervision, self._session, claimed, process, grace)
             return self._watched(process.pid, watch)
-        pid = horse.fork(claimed, self._conninfo, self._session, self._spare.session)
-        self._spare.handed_over()
+        self._spare.open()
+        pid = horse.fork(claimed, self._conninfo, self._session, self._spare)
         return self._watched(pid, partial(Supervision, self._session, claimed, pid, grace))
 
     def _watched(self, pid: int, watch: Callable[[], Supervision]) -> Supervision:
