@@ -80,15 +80,27 @@ def _signal_name(number: int) -> str:
 class Supervision:
     """The horse of one claimed run. `tick` is a step, `run` the loop around it."""
 
-    def __init__(self, session: Session, claimed: Claimed, horse: int, grace_seconds: float) -> None:
-        """`horse` is the pid and the process group of a child of this process."""
+    def __init__(
+        self,
+        session: Session,
+        claimed: Claimed,
+        horse: int,
+        grace_seconds: float,
+        guard: Guard | None = None,
+        when_gone: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`horse` is the pid and the group of a child of this process; it gets a `guard` if it has none.
+
+        `when_gone` is called between its end and the first look at its row.
+        """
         self._session = session
         self._claimed = claimed
         self._horse = horse
         self._grace = grace_seconds
         self._pidfd = os.pidfd_open(horse)
         self._known = children() - {horse}  # one run at a time: children that come later are its own
-        self._guard = Guard(horse)
+        self._guard = guard or Guard(horse)
+        self._when_gone = when_gone
         self._renew_at = time.monotonic() + RENEW_SECONDS
         self._kill_at: float | None = None
         self._lease_was = Lease.HELD
@@ -96,18 +108,11 @@ class Supervision:
         self._hand_back_by: float | None = None
         self._must_finish = False
 
-    def run(
-        self,
-        every_tick: Callable[[], None],
-        order: Callable[[], Order],
-        hints: Hints,
-        when_gone: Callable[[], None] = lambda: None,
-    ) -> None:
+    def run(self, every_tick: Callable[[], None], order: Callable[[], Order], hints: Hints) -> None:
         """Watch until the horse is gone and its row is settled.
 
         `every_tick` is called once a second; it must not raise and must not take long. `order` says
-        what the agent wants of the run by now, `hints` when there is something to look at. `when_gone`
-        is called between the end of the horse and the first look at its row.
+        what the agent wants of the run by now, `hints` when there is something to look at.
         """
         hints.listen(self._claimed.run.id)
         while not self._gone(TICK_SECONDS, hints):
@@ -115,7 +120,7 @@ class Supervision:
             every_tick()
         hints.forget()
         ended = self._bury()
-        when_gone()
+        self._when_gone()
         self._settle(ended, every_tick, order)
 
     def _obey(self, order: Order, now: float) -> None:
