@@ -8,16 +8,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import redis
 from django.conf import settings
 from django.db import connections
 
-from agents import doorbell
 from agents.claim import Claimed, order_of
 from agents.errand_desk import DatabaseErrands
 from agents.guard import MARK, die_with_parent, mark_of
@@ -35,13 +32,8 @@ from runs.session import PsycopgSession
 
 def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, spare: Spare) -> int:
     """Start the horse of a claimed run; see `fork_for`. It borrows the `spare` session, if there is one."""
-
-    def work() -> None:
-        make_ready()
-        execute(claimed, conninfo, spare)
-
     spare.lend()
-    return fork_for(work, session)
+    return fork_for(lambda: execute(claimed, conninfo, spare), session)
 
 
 def fork_for(work: Callable[[], None], session: PsycopgSession) -> int:
@@ -89,13 +81,6 @@ class HorseRecorder(DatabaseRecorder):
         return super().transition(run_id, self._stamps.on(state) if run_id == self.run_id else state)
 
 
-def make_ready() -> None:
-    """What a horse does before it knows its run."""
-    keep_run_logs_to_the_run()
-    with suppress(redis.RedisError):  # the connection for its hints
-        doorbell.connection().ping()
-
-
 def keep_run_logs_to_the_run() -> None:
     """Writing each line to the agent's own output, too, would take more time than all the rest of logging."""
     for handler in logging.getLogger().handlers:
@@ -104,6 +89,7 @@ def keep_run_logs_to_the_run() -> None:
 
 def execute(claimed: Claimed, conninfo: dict[str, Any], spare: Spare) -> None:
     """Load the flow, run it, and report through a recorder of this attempt."""
+    keep_run_logs_to_the_run()
     stamps = Stamps()
     recorder = HorseRecorder(claimed, stamps, spare)
     backend.use(lambda: _backend(claimed, conninfo))

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from agents import horse
+import redis
+
+from agents import doorbell, horse
 from agents.claim import Claimed
 from agents.guard import Guard
 from agents.spare import Spare
@@ -35,11 +37,12 @@ class Horse:
     since: float
 
     def take_order(self, order: bytes) -> bool:
-        """Hand it its order; whether it is there to read it."""
-        with suppress(OSError):
-            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                with open(self.order, "wb", closefd=False) as pipe:
-                    pipe.write(order)
+        """Hand it its order. False if it has ended, or would have to read before there is room for the rest:
+        it may stand still."""
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return False
+        with suppress(BrokenPipeError, BlockingIOError):
+            if os.write(self.order, order) == len(order):
                 os.close(self.order)
                 return True
         return False
@@ -74,6 +77,7 @@ class Standby:
     def _forked(self) -> Horse:
         self._spare.lend()
         reading, writing = os.pipe()
+        os.set_blocking(writing, False)
         try:
             pid = horse.fork_for(partial(self._stand_by, reading, writing), self._session)
         except OSError:
@@ -92,7 +96,8 @@ class Standby:
     def _stand_by(self, reading: int, writing: int) -> None:
         """In the child: wait for the order, and carry it out; end if there comes none."""
         os.close(writing)
-        horse.make_ready()
+        with suppress(redis.RedisError):
+            doorbell.connection().ping()  # opens the connection for hints
         order = b""
         with suppress(TerminationSignal), os.fdopen(reading, "rb") as pipe:
             order = pipe.read()

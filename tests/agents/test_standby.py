@@ -51,6 +51,17 @@ def test_a_run_starts_although_it_was_killed(stack: RunningStack) -> None:
     assert is_gone(ready)
 
 
+def test_an_order_too_large_for_its_pipe_goes_to_another(stack: RunningStack) -> None:
+    """The agent would have to wait until it has read: for ever, if it stands still."""
+    stage = Stage(stack)
+    agent = stage.agent()
+    ready = standing_by(agent.pid)
+    os.kill(ready, signal.SIGSTOP)
+    run = stage.ended(stage.create("measures", text="x" * 100_000))
+    assert run.state_type == "COMPLETED"
+    assert is_gone(ready)
+
+
 def test_it_ends_with_its_agent(stack: RunningStack) -> None:
     stage = Stage(stack)
     agent = stage.agent()
