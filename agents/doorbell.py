@@ -2,21 +2,28 @@
 
 A ring is an RQ job in the list `portal:<workspace>:<pool>:<queue>`. It carries no run: the agent
 that answers claims the best due run of all its queues. Losing, doubling or forging one changes nothing.
+Its id says that it is one, so that nobody has to read it.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
+from rq.job import Job
+from rq.queue import EnqueueData
 from rq.serializers import JSONSerializer
 
 from agents.models import WorkQueue
 
 RING = "agents.doorbell.ring_answered"
+RING_ID = "portal-ring-"
+# What Redis keeps of a ring whose agent was killed before it could delete that. The ring itself stays.
+RING_SECONDS = 3600
 
 
 def ring_answered() -> None:
@@ -73,5 +80,19 @@ def ring(queue_id: UUID) -> None:
 
 def ring_times(queue_id: UUID, count: int) -> None:
     """Wake so many agents of this queue, in one round trip. Raises redis.RedisError when Redis is away."""
-    one = Queue.prepare_data(RING, timeout=-1, result_ttl=0, failure_ttl=60)
-    rq_queue(queue_id).enqueue_many([one] * count)
+    rq_queue(queue_id).enqueue_many(_ring() for _ in range(count))
+
+
+def _ring() -> EnqueueData:
+    job_id = f"{RING_ID}{uuid4().hex}"
+    return Queue.prepare_data(RING, job_id=job_id, ttl=RING_SECONDS, timeout=-1, result_ttl=0, failure_ttl=60)
+
+
+def is_ring(job_id: str) -> bool:
+    """Whether the job of this id only wakes agents."""
+    return job_id.startswith(RING_ID)
+
+
+def forget(client: "redis.Redis", rings: Sequence[str]) -> None:
+    """Delete what Redis keeps of rings that were answered. Raises redis.RedisError."""
+    client.delete(*map(Job.key_for, rings))

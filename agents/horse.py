@@ -18,6 +18,7 @@ from django.db import connections
 from agents.claim import Claimed, order_of
 from agents.errand_desk import DatabaseErrands
 from agents.guard import MARK, die_with_parent, mark_of
+from agents.spare import Spare
 from flows.sdk import backend, execution
 from flows.sdk.backend import Backend
 from flows.sdk.execution import Stamps, leave, live
@@ -29,10 +30,9 @@ from runs.recorder import DatabaseRecorder
 from runs.session import PsycopgSession
 
 
-def fork(
-    claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, spare: PsycopgSession | None = None
-) -> int:
-    """Start the horse of a claimed run; see `fork_for`. It takes the `spare` session for itself."""
+def fork(claimed: Claimed, conninfo: dict[str, Any], session: PsycopgSession, spare: Spare) -> int:
+    """Start the horse of a claimed run; see `fork_for`. It borrows the `spare` session, if there is one."""
+    spare.lend()
     return fork_for(lambda: execute(claimed, conninfo, spare), session)
 
 
@@ -63,15 +63,9 @@ def _begin(work: Callable[[], None], session: PsycopgSession, parent: int) -> No
 class HorseRecorder(DatabaseRecorder):
     """Reports how the run came to be, and what it has used, too."""
 
-    def __init__(
-        self,
-        conninfo: dict[str, Any],
-        claimed: Claimed,
-        stamps: Stamps,
-        spare: PsycopgSession | None = None,
-    ) -> None:
+    def __init__(self, claimed: Claimed, stamps: Stamps, spare: Spare) -> None:
         run = claimed.run
-        session = _session(conninfo, f"portal run {run.name}"[:63], spare)
+        session = spare.session_for(f"portal run {run.name}"[:63])
         super().__init__(
             session,
             run.id,
@@ -79,21 +73,12 @@ class HorseRecorder(DatabaseRecorder):
             on_abort=leave,
             result_scope=run.result_scope,
             workspace_id=claimed.workspace_id,
+            let_go=lambda: spare.leave(session),
         )
         self._stamps = stamps
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
         return super().transition(run_id, self._stamps.on(state) if run_id == self.run_id else state)
-
-
-def _session(conninfo: dict[str, Any], name: str, spare: PsycopgSession | None) -> PsycopgSession:
-    """The spare session if there is one; or else a new one, which connects while the flow is loaded."""
-    if spare is not None:
-        spare.rename(name)
-        return spare
-    session = PsycopgSession(conninfo, name)
-    session.open_ahead()
-    return session
 
 
 def keep_run_logs_to_the_run() -> None:
@@ -102,11 +87,11 @@ def keep_run_logs_to_the_run() -> None:
         handler.addFilter(lambda record: not hasattr(record, "flow_run_id"))
 
 
-def execute(claimed: Claimed, conninfo: dict[str, Any], spare: PsycopgSession | None = None) -> None:
+def execute(claimed: Claimed, conninfo: dict[str, Any], spare: Spare) -> None:
     """Load the flow, run it, and report through a recorder of this attempt."""
     keep_run_logs_to_the_run()
     stamps = Stamps()
-    recorder = HorseRecorder(conninfo, claimed, stamps, spare)
+    recorder = HorseRecorder(claimed, stamps, spare)
     backend.use(lambda: _backend(claimed, conninfo))
     execution.execute(order_of(claimed, recorder.transact), recorder, stamps)
 

@@ -41,6 +41,7 @@ class RingListener(Worker):
         self._stop_asked_at = 0.0
         self._drain_seconds = drain_seconds
         self._presence_at = 0.0
+        self._answered: list[str] = []
         self._presence = doorbell.connect(timeout=1)
         super().__init__(
             list(queue_names),
@@ -54,13 +55,20 @@ class RingListener(Worker):
     # Rings
 
     def listen(self, blocking: bool) -> bool:
-        """Wait for a ring, a few seconds at most; True if one came, or another RQ job was done."""
+        """Wait for a ring, a few seconds at most; True if one came, or another RQ job was done.
+
+        A ring is dropped: the loop claims next. What Redis keeps of it is deleted before the next wait.
+        """
         try:
+            self._forget_answered()
             with self._interruptible():
-                taken = self._next_job(self.dequeue_timeout if blocking else None)
-            if taken is not None:
-                self.execute_job(*taken)
-            return taken is not None
+                taken = self._take(self.dequeue_timeout if blocking else None)
+            if taken is None:
+                return False
+            if doorbell.is_ring(taken[1]):
+                self._answered.append(taken[1])
+                return True
+            return self._execute_taken(*taken)
         except redis.RedisError as error:
             logger.warning("Redis does not answer, looking for work without rings: %s", error)
             self._presence_at = 0.0  # it may come back empty
@@ -68,11 +76,21 @@ class RingListener(Worker):
                 self._sleep(REDIS_AWAY_SECONDS)
             return False
 
+    def _forget_answered(self) -> None:
+        if self._answered:
+            doorbell.forget(self.connection, self._answered)
+            self._answered = []
+
+    def _execute_taken(self, key: str, job_id: str) -> bool:
+        """Execute a job of RQ's as RQ does; False if it cannot be read."""
+        queue = self.queue_class.from_queue_key(key, connection=self.connection, serializer=self.serializer)
+        job = self._job(key, job_id)
+        if job is not None:
+            self.execute_job(job, queue)
+        return job is not None
+
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Drop a ring: the loop claims next. Anything else is RQ's, executed as RQ does."""
-        if _is_ring(job):
-            self.connection.delete(job.key)
-            return
+        """As RQ does; but when Redis fails, its process is ended."""
         try:
             super().execute_job(job, queue)
         except redis.RedisError:
@@ -114,6 +132,7 @@ class RingListener(Worker):
 
     def _unregister(self) -> None:
         try:
+            self._forget_answered()
             with self._presence.pipeline(transaction=False) as pipeline:
                 worker_registration.unregister(self, pipeline)
                 pipeline.delete(self.key)
@@ -175,20 +194,20 @@ class RingListener(Worker):
         """RQ asks Redis for it at start; an agent starts without Redis too."""
         self.ip_address = "unknown"
 
-    def _next_job(self, timeout: int | None) -> tuple[Job, Queue] | None:
-        """The next ring or job. BLPOP on all lists: RQ's LMOVE would park rings in a second list."""
+    def _take(self, timeout: int | None) -> tuple[str, str] | None:
+        """The list and the id of the next ring or job. BLPOP on all lists: RQ's LMOVE would park rings in a
+        second list."""
         try:
             taken = self.queue_class.lpop(self.queue_keys(), timeout, connection=self.connection)
         except DequeueTimeout:
             return None
-        if taken is None:
-            return None
-        key, job_id = map(as_text, taken)
-        queue = self.queue_class.from_queue_key(key, connection=self.connection, serializer=self.serializer)
+        return None if taken is None else (as_text(taken[0]), as_text(taken[1]))
+
+    def _job(self, key: str, job_id: str) -> Job | None:
         try:
-            return Job.fetch(job_id, connection=self.connection, serializer=self.serializer), queue
+            return Job.fetch(job_id, connection=self.connection, serializer=self.serializer)
         except NoSuchJobError:
-            return None  # a ring that expired; the loop claims anyway
+            return None
         except redis.RedisError:
             raise
         except Exception as error:  # whoever can write to Redis must not be able to end agents
@@ -199,10 +218,3 @@ class RingListener(Worker):
         """RQ's fork, for a job that is not a ring."""
         connections.close_all()
         super().fork_work_horse(job, queue)
-
-
-def _is_ring(job: Job) -> bool:
-    try:
-        return bool(job.func_name == doorbell.RING)
-    except Exception:  # written by somebody else, in a format of theirs: RQ will say so
-        return False

@@ -1,9 +1,12 @@
 """A database connection for the next run, opened and warmed while its agent has nothing to do.
 
 A new backend of PostgreSQL needs some 10 ms until it has answered its first statements: it starts, and reads
-what it must know of the tables. The horse inherits the spare one; the parent then lets go of it.
+what it must know of the tables. The horse inherits the spare one; a horse that comes to its end in good order
+leaves it to the agent, for the next. Of any other horse the parent lets the connection go before it looks at
+the run: what that horse had begun must not hold the row.
 """
 
+import mmap
 import time
 from typing import Any
 from uuid import UUID
@@ -23,16 +26,25 @@ NO_RUN = UUID(int=0)
 
 
 class Spare:
-    """At most one open connection that nobody uses yet. Without it, a horse opens its own."""
+    """At most one open connection that nobody uses. Without it, a horse opens its own."""
 
     def __init__(self, conninfo: dict[str, Any]) -> None:
         self._conninfo = conninfo
-        self._opened_at = 0.0
+        self._used_at = 0.0
+        self._is_named_after_run = False
+        self._left = mmap.mmap(-1, 1)  # shared with the horses: 1 once the borrower has left it in good order
         self.session: PsycopgSession | None = None
 
     def prepare(self) -> None:
-        """Open one, if there is none or it has grown old. Never raises."""
-        if self.session is not None and time.monotonic() - self._opened_at < LONGEST_SECONDS:
+        """While there is nothing to do: `open` one, and let it go by its own name. Never raises."""
+        self.open()
+        if self.session is not None and self._is_named_after_run:
+            self.session.rename(NAME)
+        self._is_named_after_run = False
+
+    def open(self) -> None:
+        """Open one, if there is none or it has not been used for long. Never raises."""
+        if self.session is not None and time.monotonic() - self._used_at < LONGEST_SECONDS:
             return
         self.close()
         session = PsycopgSession(self._conninfo, NAME)
@@ -42,13 +54,36 @@ class Spare:
         except psycopg.Error:
             session.close()
             return
-        self.session, self._opened_at = session, time.monotonic()
+        self.session, self._used_at = session, time.monotonic()
 
-    def handed_over(self) -> None:
-        """A forked child has it now."""
+    def lend(self) -> None:
+        """Before the fork: the child uses it until it calls `leave` or ends."""
+        self._left[0] = 0
+
+    def session_for(self, name: str) -> PsycopgSession:
+        """In the child: the spare session under this name, or a new one, that connects in a thread."""
         if self.session is not None:
+            self.session.rename(name)
+            return self.session
+        session = PsycopgSession(self._conninfo, name)
+        session.open_ahead()
+        return session
+
+    def leave(self, session: PsycopgSession) -> None:
+        """In the child, in the end: leave the connection to the parent if it is the one that was lent and all
+        is well with it; else close it."""
+        if session is self.session and session.opened == 1 and session.leave_open():
+            self._left[0] = 1
+        else:
+            session.close()
+
+    def take_back(self) -> None:
+        """When the child is gone: keep the connection that it left. What it did not leave is let go of."""
+        if self.session is not None and not self._left[0]:
             self.session.abandon()
-        self.session = None
+            self.session = None
+        self._used_at = time.monotonic()
+        self._is_named_after_run = True
 
     def close(self) -> None:
         if self.session is not None:

@@ -80,15 +80,27 @@ def _signal_name(number: int) -> str:
 class Supervision:
     """The horse of one claimed run. `tick` is a step, `run` the loop around it."""
 
-    def __init__(self, session: Session, claimed: Claimed, horse: int, grace_seconds: float) -> None:
-        """`horse` is the pid and the process group of a child of this process."""
+    def __init__(
+        self,
+        session: Session,
+        claimed: Claimed,
+        horse: int,
+        grace_seconds: float,
+        guard: Guard | None = None,
+        when_gone: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`horse` is the pid and the group of a child of this process; it gets a `guard` if it has none.
+
+        `when_gone` is called between its end and the first look at its row.
+        """
         self._session = session
         self._claimed = claimed
         self._horse = horse
         self._grace = grace_seconds
         self._pidfd = os.pidfd_open(horse)
         self._known = children() - {horse}  # one run at a time: children that come later are its own
-        self._guard = Guard(horse)
+        self._guard = guard or Guard(horse)
+        self._when_gone = when_gone
         self._renew_at = time.monotonic() + RENEW_SECONDS
         self._kill_at: float | None = None
         self._lease_was = Lease.HELD
@@ -108,6 +120,7 @@ class Supervision:
             every_tick()
         hints.forget()
         ended = self._bury()
+        self._when_gone()
         self._settle(ended, every_tick, order)
 
     def _obey(self, order: Order, now: float) -> None:

@@ -22,6 +22,7 @@ from rq.worker import WorkerStatus
 
 from agents import errands, horse, isolated_process, registry
 from agents.claim import Claimed, claim, release, turn_taken
+from agents.guard import Guard
 from agents.hints import Hints
 from agents.isolated_process import IsolatedSupervision
 from agents.isolation import IsolationError
@@ -29,6 +30,7 @@ from agents.offspring import adopt_orphans
 from agents.recycling import Recycling, allow_signals, hold_signals
 from agents.ring_listener import RingListener
 from agents.spare import Spare
+from agents.standby import Standby
 from agents.supervision import HANDED_BACK, Order, Supervision
 from flows.sdk.states import Crashed, Failed
 from runs import announce
@@ -73,6 +75,7 @@ class AgentWorker(RingListener):
         self._session = PsycopgSession(self._conninfo, name, DATABASE_PATIENCE_SECONDS)
         self._hints = Hints()
         self._spare = Spare(self._conninfo)
+        self._standby = Standby(self._conninfo, self._session, self._spare)
         super().__init__(queue_names, identity.name, drain_seconds)
 
     # The loop
@@ -119,6 +122,7 @@ class AgentWorker(RingListener):
             found = self.take_one()
         except psycopg.Error as error:
             self._claim_in_doubt = True
+            self._standby.dismiss()
             self._spare.close()
             self._wait_for_database(error)
             return True
@@ -126,7 +130,7 @@ class AgentWorker(RingListener):
         if found:
             return True
         if blocking:
-            self._spare.prepare()
+            self._standby.prepare()
         return self.listen(blocking)
 
     def take_one(self) -> bool:
@@ -202,9 +206,16 @@ class AgentWorker(RingListener):
             process = isolated_process.start(self._session, claimed)
             watch = partial(IsolatedSupervision, self._session, claimed, process, grace)
             return self._watched(process.pid, watch)
-        pid = horse.fork(claimed, self._conninfo, self._session, self._spare.session)
-        self._spare.handed_over()
-        return self._watched(pid, partial(Supervision, self._session, claimed, pid, grace))
+        pid, guard = self._horse_for(claimed)
+        take_back = self._spare.take_back
+        return self._watched(pid, partial(Supervision, self._session, claimed, pid, grace, guard, take_back))
+
+    def _horse_for(self, claimed: Claimed) -> tuple[int, Guard | None]:
+        """The horse that stands by for this run, or a new one."""
+        if ready := self._standby.start(claimed):
+            return ready.pid, ready.guard
+        self._spare.open()
+        return horse.fork(claimed, self._conninfo, self._session, self._spare), None
 
     def _watched(self, pid: int, watch: Callable[[], Supervision]) -> Supervision:
         try:
@@ -234,6 +245,7 @@ class AgentWorker(RingListener):
             logger.debug("Could not sign off: %s", error)
         self._unregister()
         self._session.close()
+        self._standby.dismiss()
         self._spare.close()
         logger.info("Agent %s stopped", self.name)
 

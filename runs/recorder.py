@@ -47,12 +47,15 @@ class DatabaseRecorder:
         on_abort: Callable[[], None] = lambda: None,
         result_scope: UUID | None = None,
         workspace_id: UUID | None = None,
+        let_go: Callable[[], None] | None = None,
     ) -> None:
+        """`let_go` is called in the end, instead of closing the session."""
         self.run_id = run_id
         self.attempt = attempt
         self.result_scope = result_scope or run_id
         self.results = DatabaseResults(self, workspace_id)
         self._session = session
+        self._let_go = let_go or session.close
         self._proposed_end = False
         self._queue: BatchQueue[Item] = BatchQueue(
             lambda items: self._write(items, lambda tx: None), on_abort, weigh=_weight
@@ -90,7 +93,7 @@ class DatabaseRecorder:
         try:
             self._queue.close()
         finally:
-            self._session.close()
+            self._let_go()
 
     def flush_with(self, also: Callable[[Transaction], Result]) -> Result:
         """Write what is queued and, in the same transaction, `also`."""

@@ -37,10 +37,11 @@ WHERE workspace_id = %s AND digest = %s AND flow_run_id IS NOT DISTINCT FROM %s
   AND (expires IS NULL OR expires > now())
 """
 
+# Arrays go in binary form: as text, psycopg looks through every element for what must be quoted.
 PUT = """
 INSERT INTO runs_result AS r (id, workspace_id, flow_run_id, digest, key, data, url, expires, created)
 SELECT n.id, %s, n.flow_run_id, n.digest, n.key, n.data, n.url, n.expires, now()
-FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::timestamptz[])
+FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[])
     AS n(id, flow_run_id, digest, key, data, url, expires)
 ON CONFLICT (workspace_id, digest) DO UPDATE SET
     flow_run_id = excluded.flow_run_id, data = excluded.data, url = excluded.url, expires = excluded.expires,

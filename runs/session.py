@@ -23,6 +23,8 @@ Row = tuple[Any, ...]
 Params = Sequence[Any] | Mapping[str, Any]  # for %s, or for %(name)s
 Result = TypeVar("Result")
 
+RENAME = "SELECT set_config('application_name', %s, false), EXISTS (SELECT FROM pg_prepared_statements)"
+
 
 class Transaction(Protocol):
     """An open transaction."""
@@ -114,6 +116,8 @@ class PsycopgSession:
         self._conninfo = {**conninfo, "application_name": application_name, "options": options}
         self._connection: psycopg.Connection[Row] | None = None
         self._lock = threading.RLock()
+        self._left_open: psycopg.Connection[Row] | None = None
+        self.opened = 0  # connections, so far
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -128,11 +132,28 @@ class PsycopgSession:
             return _PsycopgTransaction(cursor).execute(sql, params)
 
     def rename(self, application_name: str) -> None:
-        """Tell PostgreSQL another name, now if the connection is open. Never raises."""
+        """Tell PostgreSQL another name, now if the connection is open. Never raises.
+
+        What another process has prepared on it goes: this one would give the same names to other statements.
+        """
         self._conninfo = {**self._conninfo, "application_name": application_name}
         if self._connection is not None:
             with suppress(psycopg.Error):
-                self.execute("SELECT set_config('application_name', %s, false)", [application_name])
+                [(_, has_prepared)] = self.execute(RENAME, [application_name])
+                if has_prepared:
+                    self.execute("DEALLOCATE ALL")
+
+    def leave_open(self) -> bool:
+        """Let go of the connection without closing it: another process has a copy. False, and it
+        stays, if that one could not go on: something is under way, or TLS has counted what was said."""
+        with self._lock:
+            connection = self._connection
+            if connection is None or connection.closed or connection.pgconn.ssl_in_use:
+                return False
+            if connection.info.transaction_status is not TransactionStatus.IDLE:
+                return False
+            self._left_open, self._connection = connection, None
+            return True
 
     def abandon(self) -> None:
         """Let go of a connection that a forked child goes on with: close it without a word to PostgreSQL."""
@@ -166,6 +187,7 @@ class PsycopgSession:
     def _connect(self) -> "psycopg.Connection[Row]":
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(**self._conninfo, autocommit=True)
+            self.opened += 1
             # Rows hold JSON as text, as on Django's connections.
             for type_name in ("json", "jsonb"):
                 self._connection.adapters.register_loader(type_name, psycopg.types.string.TextLoader)

@@ -3,6 +3,7 @@
 Rings that are owed per queue: `min(due runs, agents online that serve it) - rings pending`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -60,15 +61,17 @@ def pending_rings(list_names: list[str]) -> list[int]:
     return pipeline.execute()
 
 
-def ring_what_is_owed(now: datetime) -> int | None:
-    """Ring for due runs that no pending ring stands for; return the number of rings.
+def ring_what_is_owed(now: datetime, until_then: Callable[[], None] = lambda: None) -> int | None:
+    """Ring for runs that are due at `now` and that no pending ring stands for; return the number of rings.
 
-    One at a time, so that two schedulers do not both ring for the same run: None, if another is at it.
+    One at a time, so that two schedulers do not both ring for the same run: None, if another is at it. If
+    `now` is still to come, `until_then` waits for it: all but the ringing is done before.
     """
     with alone("sweep") as mine:
         if not mine:
             return None
         wanted = demands(now)
+        until_then()
         pending = pending_rings([each.list_name for each in wanted])
         owed = [max(0, each.runs - there) for each, there in zip(wanted, pending, strict=True)]
         for demand, rings in zip(wanted, owed, strict=True):

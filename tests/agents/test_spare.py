@@ -2,7 +2,10 @@
 
 import os
 import select
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -61,18 +64,83 @@ def test_an_old_one_is_replaced(spare: Spare, monkeypatch: pytest.MonkeyPatch) -
     assert len(backends(NAME)) == 1
 
 
+def borrow(spare: Spare, use: Callable[[], object]) -> None:
+    """Lend it to a child that does `use` and ends; take it back."""
+    spare.lend()
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            use()
+        os._exit(0)
+    os.waitpid(child, 0)
+    spare.take_back()
+
+
 @pytest.mark.django_db(transaction=True)
-def test_letting_go_of_it_does_not_close_it_for_the_child(spare: Spare) -> None:
-    """The child's descriptor is a copy of the parent's, as `inherited` is."""
+def test_what_a_child_leaves_in_good_order_is_kept(spare: Spare) -> None:
+    spare.prepare()
+    first = backends(NAME)
+
+    def run() -> None:
+        session = spare.session_for("portal run otter")
+        session.execute("SELECT 1")
+        spare.leave(session)
+
+    for _ in range(3):
+        borrow(spare, run)
+    assert backends("portal run otter") == first
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("how", ["ends without leaving it", "in a transaction", "with one of its own"])
+def test_any_other_is_let_go_of(spare: Spare, how: str) -> None:
+    spare.prepare()
+    first = backends(NAME)
+
+    def run() -> None:
+        session = session_of(spare)
+        if how == "in a transaction":
+            session.execute("BEGIN")
+        if how == "with one of its own":
+            session.close()
+            session.execute("SELECT 1")
+        if how != "ends without leaving it":
+            spare.leave(session)
+
+    borrow(spare, run)
+    assert spare.session is None
+    wait_until(lambda: not backends(NAME) & first, what="PostgreSQL sees its last descriptor closed")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_letting_go_of_it_does_not_close_it_for_others(spare: Spare) -> None:
+    """A child's descriptor is a copy of the parent's, as `inherited` is."""
     spare.prepare()
     opened = session_of(spare)._connection
     assert opened is not None
     inherited = os.dup(opened.fileno())
-    spare.handed_over()
+    borrow(spare, lambda: None)
     assert spare.session is None
     assert answers(inherited)
     os.close(inherited)
     wait_until(lambda: not backends(NAME), what="PostgreSQL sees its last descriptor closed")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_one_child_prepares_does_not_trouble_the_next(spare: Spare) -> None:
+    """psycopg prepares what it sees often, and numbers the statements anew in each process."""
+    spare.prepare()
+    read, write = os.pipe()
+
+    def run(number: int) -> None:
+        session = spare.session_for(f"portal run {number}")
+        found = {session.execute(f"SELECT {number} + %s", [1])[0][0] for _ in range(10)}
+        os.write(write, b"." if found == {number + 1} else b"!")
+        spare.leave(session)
+
+    for number in range(3):
+        borrow(spare, partial(run, number))
+    assert os.read(read, 10) == b"..."
 
 
 @pytest.mark.django_db(transaction=True)
@@ -93,16 +161,32 @@ def test_without_a_server_there_is_none() -> None:
 
 
 @pytest.mark.processes
-def test_a_run_gets_it_and_the_agent_opens_the_next(stack: RunningStack) -> None:
+def test_runs_share_it_one_after_the_other(stack: RunningStack) -> None:
     stage = Stage(stack)
     stage.agent()
     wait_until(lambda: backends(NAME), what="the idle agent opens one")
     spare = backends(NAME)
+    for _ in range(2):
+        run = stage.create("quick")
+        stage.started(run)
+        assert stage.ended(run).state_type == "COMPLETED"
     run = stage.create("hold")
     stage.started(run)
     assert backends(f"portal run {run.name}") == spare
     stage.go()
     assert stage.ended(run).state_type == "COMPLETED"
+    wait_until(lambda: backends(NAME) == spare, what="the idle agent has it again")
+
+
+@pytest.mark.processes
+def test_a_killed_run_takes_it_along_and_the_agent_opens_another(stack: RunningStack) -> None:
+    stage = Stage(stack)
+    stage.agent()
+    wait_until(lambda: backends(NAME), what="the idle agent opens one")
+    spare = backends(NAME)
+    run = stage.create("hold")
+    os.kill(stage.started(run), signal.SIGKILL)
+    assert stage.ended(run).state_type == "CRASHED"
     wait_until(lambda: backends(NAME), what="the agent opens another one")
     assert not backends(NAME) & spare
 

@@ -34,7 +34,7 @@ def measure(folder: Path) -> list[Figure]:
     free = make_deployment(f"{name}-free", queue=queue)
     limited = make_deployment(f"{name}-limited", queue=queue, concurrency_limit=1_000_000)
     full = make_deployment(f"{name}-full", queue=queue, concurrency_limit=0)
-    figures = []
+    figures = [_commits(free)]
     _pile(free, "COMPLETED", FEW)
     figures.append(_claims(free, f"claim, {FEW:,} finished runs"))
     _pile(free, "COMPLETED", MANY - FEW)
@@ -54,6 +54,20 @@ def _pile(deployment: Any, state: str, count: int, priority: int = 0) -> None:
     with connection.cursor() as cursor:
         cursor.execute(PILE, [priority, state, state.capitalize(), over, over, count, deployment.id])
         cursor.execute("VACUUM ANALYZE runs_flowrun")
+
+
+def _commits(deployment: Any) -> Figure:
+    """The least that a claim can take: one row is changed, and the disk has it."""
+    from runs.session import PsycopgSession, conninfo_of_django
+
+    session = PsycopgSession(conninfo_of_django())
+    taken = []
+    for _ in range(CLAIMS):
+        before = perf_counter()
+        session.execute("UPDATE flows_deployment SET updated = now() WHERE id = %s", [deployment.id])
+        taken.append(perf_counter() - before)
+    session.close()
+    return milliseconds("one row changed, durably: the limit of a claim", taken[10:])
 
 
 def _claims(deployment: Any, name: str, goal: str = "") -> Figure:

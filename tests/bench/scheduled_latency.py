@@ -40,6 +40,11 @@ def measure(folder: Path) -> list[Figure]:
     rows = FlowRun.objects.filter(schedule=schedule, start_time__isnull=False).order_by("slot")[2 : RUNS + 2]
     claims = [(row.claimed_time - row.expected_start_time).total_seconds() for row in rows]
     return [
-        milliseconds("scheduled run: due -> user code", taken[2:], "p50 <= 35, p95 <= 100 ms"),
+        milliseconds(
+            "scheduled run: due -> user code",
+            taken[2:],
+            "p50 <= 35, p95 <= 100 ms",
+            "Prefect 7 s; RQ fork 13 ms",
+        ),
         milliseconds("  due -> claimed", claims),
     ]

@@ -1,5 +1,6 @@
 """Rings: as many as agents can use, at the moment at which runs are due."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from zlib import crc32
@@ -11,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from agents import doorbell
 from agents.models import WorkQueue
 from agents.services.database import database_time
-from agents.services.ringer import Ringer
+from agents.services.ringer import AHEAD, Ringer
 from agents.services.sweeper import ring_what_is_owed, sweep
 from flows.models import Deployment
 from runs.models import FlowRun
@@ -108,12 +109,36 @@ def test_many_queues_cost_one_query(django_assert_num_queries: DjangoAssertNumQu
         ring_what_is_owed(now)
 
 
-def test_the_ringer_names_the_moment_at_which_the_next_run_is_due(deployment: Deployment) -> None:
+def test_the_ringer_names_the_moment_before_the_next_run_is_due(deployment: Deployment) -> None:
     now = database_time()
     soon = make_run(deployment, scheduled_time=now + timedelta(seconds=3))
     make_run(deployment, scheduled_time=now + timedelta(seconds=9))
 
-    assert Ringer().step(now) == soon.expected_start_time
+    assert Ringer().step(now) == soon.expected_start_time - AHEAD
+
+
+def test_the_ringer_comes_early_and_rings_in_time(deployment: Deployment, queue: WorkQueue) -> None:
+    now = database_time()
+    due = now + timedelta(seconds=3)
+    make_agent(queue)
+    make_run(deployment, scheduled_time=due)
+    ringer = Ringer()
+    ringer.step(now)
+
+    began = time.monotonic()
+    ringer.step(due - timedelta(milliseconds=10))
+    assert time.monotonic() - began >= 0.01
+    assert rings(queue) == 1
+
+
+def test_nothing_is_rung_before_it_is_due(deployment: Deployment, queue: WorkQueue) -> None:
+    due = database_time() + timedelta(seconds=3)
+    make_agent(queue)
+    make_run(deployment, scheduled_time=due)
+    before: list[int] = []
+
+    ring_what_is_owed(due, lambda: before.append(rings(queue)))
+    assert (before, rings(queue)) == ([0], 1)
 
 
 def test_the_ringer_rings_once_when_a_run_becomes_due(deployment: Deployment, queue: WorkQueue) -> None:
@@ -159,6 +184,6 @@ def test_a_clock_that_is_put_back_delays_no_ring(deployment: Deployment, queue: 
     make_agent(queue)
     make_run(deployment, scheduled_time=due)
 
-    assert ringer.step(now) == due
+    assert ringer.step(now) == due - AHEAD
     ringer.step(due)
     assert rings(queue) == 1
