@@ -8,7 +8,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 WORKERS ?= auto
 
-.PHONY: run test prefect-client lint fmt bench requirements clean
+.PHONY: run test prefect-client lint fmt bench soak requirements clean
 
 run: $(VENV)/.server ## set up and run the whole stack on http://localhost:4200
 	@exec $(VENV)/bin/python manage.py up $(ARGS)
@@ -31,6 +31,9 @@ fmt: $(VENV)/.dev ## format, and repair what can be repaired safely
 
 bench: $(VENV)/.dev ## print the figures; passes and fails nothing
 	$(VENV)/bin/python -m tests.bench $(ARGS)
+
+soak: $(VENV)/.dev ## break everything at random under load, for ARGS minutes (5)
+	SOAK_MINUTES=$(ARGS) $(VENV)/bin/python -m pytest tests/faults/soak.py -s
 
 requirements: $(VENV)/bin/python ## resolve pyproject.toml anew into the pinned lists
 	$(PIP) install 'uv<1'

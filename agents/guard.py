@@ -3,34 +3,51 @@
 Two nets. `die_with_parent` lets the kernel kill the horse as soon as its parent is gone. A `Guard` is a
 tiny shell in the horse's process group that reads from a pipe whose other end only the parent holds:
 at end of file it kills the whole group, so children of the horse die too. Neither needs the parent's help.
-A process that left the group (setsid, as daemons do) is found by the mark in its environment, which the
-horse hands down to all programs that it starts. While the agent lives, `agents.offspring` does more.
+A process that left the group (setsid, as daemons do) is found by the mark that the horse bears and hands
+down to everything below it. While the agent lives, `agents.offspring` does more.
 """
 
 import contextlib
 import ctypes
 import os
+import resource
+import secrets
 import signal
-from uuid import uuid4
 
 _PR_SET_PDEATHSIG = 1
+# Linux enforces no limit of file locks, nobody asks for one, and the number passes to every child: through
+# fork and exec, with another environment, all files closed, another user, group or session.
+_RLIMIT_LOCKS = 10
+# Again while there are some: one may have forked while it was looked for. Not for ever: where nobody reaps
+# them, the dead can be found, too.
 _GUARD = """
 trap "" TERM INT HUP QUIT
 read _
-for environment in $(grep -lsF "$0" /proc/[0-9]*/environ); do
-    process=${environment#/proc/}
-    kill -KILL "${process%/environ}"
+for again in 1 2 3 4 5; do
+    marked=$(grep -lsF " $0 " /proc/[0-9]*/limits) || break
+    for limits in $marked; do
+        process=${limits#/proc/}
+        kill -KILL "${process%/limits}"
+    done
 done
 kill -KILL 0
 """
-MARK = "PORTAL_HORSE"
-_AGENT = uuid4().hex  # a fork has that of its parent
+_PID_BITS = 22
+_AGENT = secrets.randbits(40)  # a fork has that of its parent
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mark_of(horse: int) -> str:
-    """What the programs of this horse have as MARK in their environment, and those of no other horse."""
-    return f"{_AGENT}.{horse}"
+def _mark_of(horse: int) -> int:
+    """What this horse and the processes below it bear, and those of no other horse."""
+    return _AGENT << _PID_BITS | horse
+
+
+def bear_mark() -> None:
+    """In a forked horse: be found by its guard, with all that it will start."""
+    _, most = resource.getrlimit(_RLIMIT_LOCKS)
+    # Refused where somebody has limited them, or in a sandbox that knows no such limit: one net less.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(_RLIMIT_LOCKS, (_mark_of(os.getpid()), most))
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -52,7 +69,7 @@ class Guard:
         try:
             self._pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", "-c", _GUARD, f"{MARK}={mark_of(group)}"],
+                ["sh", "-c", _GUARD, str(_mark_of(group))],
                 {},
                 file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)],
                 setpgroup=group,

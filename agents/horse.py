@@ -17,7 +17,7 @@ from django.db import connections
 
 from agents.claim import Claimed, order_of
 from agents.errand_desk import DatabaseErrands
-from agents.guard import MARK, die_with_parent, mark_of
+from agents.guard import bear_mark, die_with_parent
 from agents.spare import Spare
 from flows.sdk import backend, execution
 from flows.sdk.backend import Backend
@@ -55,8 +55,8 @@ def fork_for(work: Callable[[], None], session: PsycopgSession) -> int:
 def _begin(work: Callable[[], None], session: PsycopgSession, parent: int) -> None:
     os.setpgid(0, 0)
     die_with_parent(parent)
+    bear_mark()
     session.forget()
-    os.environ[MARK] = mark_of(os.getpid())
     work()
 
 

@@ -21,7 +21,7 @@ from django.conf import settings
 
 import flows
 from agents.claim import Claimed, Lease, order_of
-from agents.guard import MARK, die_with_parent, mark_of
+from agents.guard import bear_mark, die_with_parent
 from agents.isolation import Isolation, isolation_of
 from agents.supervision import Exit, Supervision
 from flows.sdk.execution import HAND_BACK
@@ -112,8 +112,7 @@ def start(session: Session, claimed: Claimed) -> Process:
         os.chdir(folder)
         _limit(resource.RLIMIT_AS, (isolation.memory_mb or 0) * 2**20)
         _limit(resource.RLIMIT_CPU, isolation.cpu_seconds or 0, CPU_GRACE_SECONDS)
-        marked = {**environment, MARK: mark_of(os.getpid())}
-        os.execve(python, [python, "-c", BOOT, str(complaints.fileno())], marked)
+        os.execve(python, [python, "-c", BOOT, str(complaints.fileno())], environment)
 
     return Process(_forked(become, order, complaints), isolation, complaints)
 
@@ -131,6 +130,7 @@ def _forked(become: Callable[[], None], order: bytes, complaints: FileIO) -> int
                     signal.signal(number, signal.SIG_DFL)
                 os.setpgid(0, 0)
                 die_with_parent(parent)
+                bear_mark()
                 os.dup2(stdin.fileno(), 0)
                 os.set_inheritable(complaints.fileno(), True)
                 become()

@@ -58,11 +58,22 @@ WHERE workspace_id = %s AND name = ANY(%s)
 ORDER BY id FOR UPDATE
 """
 
-HELD = """
+
+def _held(since: str, even_so: str = "false") -> str:
+    """SQL: whether the slots or the place `s`, taken at `since`, still count.
+
+    They end with their run, and with the attempt that took them: one that was killed or handed back gave
+    nothing back, and the next would wait for itself. Those that are `even_so` do not.
+    """
+    return f"""
 s.expires > clock_timestamp() AND NOT EXISTS (
     SELECT 1 FROM runs_flowrun r
-    WHERE r.id = s.flow_run_id AND r.state_type IN ('CANCELLED', 'COMPLETED', 'FAILED', 'CRASHED'))
+    WHERE r.id = s.flow_run_id AND NOT {even_so} AND (
+        r.state_type IN ('CANCELLED', 'COMPLETED', 'FAILED', 'CRASHED')
+        OR r.state_type = 'SCHEDULED' AND r.lease_expires IS NULL
+        OR {since} < r.claimed_time))
 """
+
 
 # A row that decays is held from its end backwards: of 5 slots that free themselves one a second, 2 are
 # left when it expires in 1.5 s. A second statement, since only one that begins after the lock was got sees
@@ -78,14 +89,14 @@ CROSS JOIN LATERAL (
            coalesce(bool_or(s.lease = %s), false) AS ours
     FROM runs_slot s
     CROSS JOIN LATERAL (SELECT extract(epoch FROM s.expires - clock_timestamp()) AS seconds) left_
-    WHERE s.limit_id = l.id AND {HELD}
+    WHERE s.limit_id = l.id AND {_held("s.acquired", even_so="s.decays")}
 ) held
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(s.wanted), 0) AS slots, count(*) AS length
     FROM runs_waiter s
     LEFT JOIN runs_waiter mine
         ON mine.limit_id = s.limit_id AND mine.lease = %s AND mine.expires > clock_timestamp()
-    WHERE s.limit_id = l.id AND {HELD} AND s.lease <> %s
+    WHERE s.limit_id = l.id AND {_held("s.since")} AND s.lease <> %s
       AND (mine.id IS NULL OR (s.since, s.lease) < (mine.since, mine.lease))
 ) line
 WHERE l.id = ANY(%s)
@@ -133,7 +144,7 @@ ON CONFLICT (limit_id, lease) DO NOTHING
 RENEW = f"""
 UPDATE runs_slot s SET expires = clock_timestamp() + make_interval(secs => %s)
 FROM runs_concurrencylimit l
-WHERE l.id = s.limit_id AND l.workspace_id = %s AND s.lease = %s AND NOT s.decays AND {HELD}
+WHERE l.id = s.limit_id AND l.workspace_id = %s AND s.lease = %s AND NOT s.decays AND {_held("s.acquired")}
 RETURNING s.id
 """
 

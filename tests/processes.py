@@ -171,6 +171,11 @@ class RunningStack:
         )
 
     @property
+    def children(self) -> list[Child]:
+        """All that were started, whether they have ended or not."""
+        return list(self._children)
+
+    @property
     def living(self) -> list[Child]:
         """The children that have not ended."""
         return [child for child in self._children if child.is_alive]

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.timezone import now
 
@@ -13,7 +13,7 @@ from flows.models import Workspace
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
 from runs.limits import tell_first
-from runs.models.flow_run import TERMINAL
+from runs.models.flow_run import TERMINAL, StateType
 from runs.session import DjangoSession
 
 
@@ -51,7 +51,8 @@ class Slot(ScopedModel):
     """Slots of one limit that one holder took: counted, so that no number can drift.
 
     `lease` is the same for all that were taken together. They are free again when they are released,
-    when `expires` has passed, or when the flow run that holds them is over, whichever comes first.
+    when `expires` has passed, or when the attempt of the flow run that took them is over, whichever comes
+    first. What was taken for a rate stays until it has decayed.
     """
 
     workspace_path = "limit__workspace"
@@ -79,8 +80,12 @@ class Slot(ScopedModel):
     @classmethod
     def held(cls) -> "models.QuerySet[Slot]":
         """Those that are not free again, as `runs.limits` counts them."""
-        running = Q(flow_run=None) | ~Q(flow_run__state_type__in=TERMINAL)
-        return cls.objects.filter(running, expires__gt=Now()).order_by("acquired")
+        over = Q(flow_run__state_type__in=TERMINAL)
+        between_attempts = Q(flow_run__state_type=StateType.SCHEDULED, flow_run__lease_expires=None)
+        of_attempt_before = Q(acquired__lt=F("flow_run__claimed_time"))
+        freed = over | between_attempts | of_attempt_before
+        still = Q(flow_run=None) | Q(decays=True) | ~freed
+        return cls.objects.filter(still, expires__gt=Now()).order_by("acquired")
 
     def occupied_now(self, decay: float) -> int:
         """How many slots this row holds; `decay` is its limit's, in slots per second."""

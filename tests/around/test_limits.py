@@ -19,7 +19,7 @@ from runs.limits import LimitError, Wanted, acquire, release, renew
 from runs.models import ConcurrencyLimit, FlowRun, Slot, Waiter
 from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
 from runs.slot_bell import SlotBell
-from tests.factories import default_workspace, make_run
+from tests.factories import default_workspace, lease, make_run
 from tests.portal.fixtures import Caller
 
 SESSION = DjangoSession()
@@ -81,6 +81,33 @@ def test_an_expired_lease_and_an_ended_run_hold_nothing() -> None:
     assert not renew(SESSION, lost.workspace_id, lost.lease_id, 300)
     assert Slot.held().count() == 0
     assert is_granted(wanted(occupy=2))
+
+
+@pytest.mark.django_db
+def test_what_was_taken_for_a_rate_outlives_its_run() -> None:
+    """Otherwise short runs would pass as often as they come."""
+    make_limit(limit=1, slot_decay_per_second=0.01)
+    run = lease(make_run())
+    assert is_granted(wanted(lease_seconds=None, flow_run_id=run.id))
+    FlowRun.objects.filter(id=run.id).update(state_type="COMPLETED", lease_expires=None)
+    assert not is_granted(wanted(lease_seconds=None))
+    assert Slot.held().count() == 1
+
+
+@pytest.mark.django_db
+def test_slots_of_an_attempt_that_was_killed_hold_up_neither_the_next_one_nor_others() -> None:
+    make_limit(limit=1)
+    run = lease(make_run())
+    assert is_granted(wanted(flow_run_id=run.id))
+
+    FlowRun.objects.filter(id=run.id).update(state_type="SCHEDULED", lease_expires=None)
+    assert Slot.held().count() == 0
+
+    lease(run, attempt=2)
+    FlowRun.objects.filter(id=run.id).update(claimed_time=now())
+    assert Slot.held().count() == 0
+    assert is_granted(wanted(flow_run_id=run.id))
+    assert Slot.held().count() == 1
 
 
 @pytest.mark.django_db
@@ -323,7 +350,7 @@ def test_the_api_makes_limits_and_shows_who_holds_them(
 
 def test_the_page_shows_how_much_is_taken_and_by_whom(superuser: Client) -> None:
     limit = make_limit(limit=2)
-    run = make_run()
+    run = lease(make_run())
     assert is_granted(wanted(flow_run_id=run.id))
 
     page = superuser.get("/admin/runs/concurrencylimit/").content.decode()

@@ -30,8 +30,12 @@ class Api:
         )
         self.server = self.start()
 
-    def start(self) -> Child:
+    def launch(self) -> Child:
         self.server = self._stage.stack.start("serve", "--port", str(self._port))
+        return self.server
+
+    def start(self) -> Child:
+        self.launch()
         wait_until(lambda: answers(self._port), what="the server listens")
         return self.server
 
