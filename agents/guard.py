@@ -18,13 +18,13 @@ _PR_SET_PDEATHSIG = 1
 # Linux enforces no limit of file locks, nobody asks for one, and the number passes to every child: through
 # fork and exec, with another environment, all files closed, another user, group or session.
 _RLIMIT_LOCKS = 10
-# Again while there are some: one may have forked while it was looked for. Not for ever: where nobody reaps
+# Again and again: one may have forked while it was looked for. Not until none is left: where nobody reaps
 # them, the dead can be found, too.
 _GUARD = """
 trap "" TERM INT HUP QUIT
 read _
 for again in 1 2 3 4 5; do
-    marked=$(grep -lsF " $0 " /proc/[0-9]*/limits) || break
+    marked=$(grep -lsF " $0 " /proc/[0-9]*/limits)
     for limits in $marked; do
         process=${limits#/proc/}
         kill -KILL "${process%/limits}"

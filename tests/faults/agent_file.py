@@ -121,7 +121,27 @@ def daemonic(folder: str) -> None:
     """Lets two daemons go, and waits for the file `go`; deaf to SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     path = Path(folder)
-    subprocess.run([sys.executable, "-c", DAEMON, str(path / "daemons")], check=True)
+    subprocess.run([sys.executable, "-c", DAEMON, str(path / "daemons")], env={}, check=True)
+    while not (path / "daemons").exists():
+        time.sleep(0.02)
+    _started(folder)
+    while not (path / "go").exists():
+        time.sleep(0.02)
+
+
+@flow
+def forks_a_daemon(folder: str) -> None:
+    """Lets a daemon go that is no program of its own, without any open file; waits for the file `go`."""
+    path = Path(folder)
+    if os.fork() == 0:
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        (path / "daemons.new").write_text(str(os.getpid()))
+        (path / "daemons.new").rename(path / "daemons")
+        os.closerange(0, 1000)
+        time.sleep(600)
+        os._exit(0)
     while not (path / "daemons").exists():
         time.sleep(0.02)
     _started(folder)

@@ -13,9 +13,9 @@ from tests.processes import descendants, wait_until
 pytestmark = pytest.mark.processes
 
 
-def daemonic(stage: Stage) -> tuple[FlowRun, list[int]]:
-    """A run that started two daemons, and the pids of all three processes."""
-    run, horse = begun(stage, "daemonic")
+def daemonic(stage: Stage, flow: str = "daemonic") -> tuple[FlowRun, list[int]]:
+    """A run that started daemons, and the pids of all its processes."""
+    run, horse = begun(stage, flow)
     return run, [horse, *map(int, (stage.folder / "daemons").read_text().split())]
 
 
@@ -40,8 +40,10 @@ def test_the_end_of_a_flow_ends_its_daemons(stage: Stage) -> None:
     agent.wait_for("that run")
 
 
-def test_daemons_end_with_an_agent_that_is_killed(stage: Stage) -> None:
+@pytest.mark.parametrize("flow", ["daemonic", "forks_a_daemon"])
+def test_daemons_end_with_an_agent_that_is_killed(stage: Stage, flow: str) -> None:
+    """Whether they are programs with an environment of their own, or were just forked."""
     agent = stage.agent()
-    _, processes = daemonic(stage)
+    _, processes = daemonic(stage, flow)
     agent.kill()
     wait_until(lambda: not any(map(is_alive, processes)), timeout=3, what="no process is left")
