@@ -16,11 +16,12 @@ from agents.services.steadiness import GAP
 from tests.processes import Child, wait_until
 
 # The state machine: what may follow what in the history of a flow run. A run that its script
-# executes starts without PENDING; only SCHEDULED reopens what has ended.
+# executes starts without PENDING; one that is cancelled while its process waits for its next try has to be
+# told; only SCHEDULED reopens what has ended.
 ENDS = {"CANCELLED", "COMPLETED", "FAILED", "CRASHED"}
 LEGAL = {
     None: {"SCHEDULED", "PENDING", "RUNNING"},
-    "SCHEDULED": {"SCHEDULED", "PENDING", "RUNNING", "PAUSED", *ENDS - {"COMPLETED"}},
+    "SCHEDULED": {"SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING", *ENDS - {"COMPLETED"}},
     "PENDING": {"SCHEDULED", "RUNNING", "CANCELLING", *ENDS - {"COMPLETED"}},
     "RUNNING": {"SCHEDULED", "RUNNING", "PAUSED", "CANCELLING", *ENDS},
     "PAUSED": {"PAUSED", "SCHEDULED", "RUNNING", "CANCELLING", *ENDS - {"COMPLETED"}},

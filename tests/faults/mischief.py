@@ -36,8 +36,8 @@ class Mischief:
         self._faults: list[Callable[[], object]] = [
             self.kill_a_run, self.kill_a_run, self.kill_an_agent, self.stop_an_agent, self.freeze_an_agent,
             self.freeze_a_run, self.freeze_both, self.kill_a_scheduler, self.freeze_a_scheduler,
-            self.kill_the_server, self.restart_redis, self.flush_redis, self.hang_redis, self.restart_postgres,
-            self.kill_connections, self.freeze_connections,
+            self.kill_the_server, self.restart_redis, self.flush_redis, self.hang_redis,
+            self.restart_postgres, self.kill_connections, self.freeze_connections,
         ]  # fmt: skip
 
     def strike(self) -> None:
