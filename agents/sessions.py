@@ -6,18 +6,22 @@ import select
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from psycopg import sql
 
 from runs.session import PsycopgSession, Row
 
 
 class QuickSession(PsycopgSession):
-    """Commits are not waited for: a crash of PostgreSQL may forget the last milliseconds of them."""
+    """Commits are not waited for: a crash of PostgreSQL may forget the last milliseconds of them.
+
+    They are where a pooler would give the connection, with its setting, to others after each transaction.
+    """
 
     def _connect(self) -> "psycopg.Connection[Row]":
         before = self._connection
         connection = super()._connect()
-        if connection is not before:
+        if connection is not before and settings.DATABASE_POOLER != "transaction":
             connection.execute("SET synchronous_commit = off")
         return connection
 

@@ -12,7 +12,7 @@ import environ
 from flows.sdk.signing import result_secrets
 from flows.sdk.storage import default_folder
 from portal.ops.logs import LOGGING as LOGGING
-from portal.ops.stack import Stack, StackError, agent_api_url, find_stack, is_debug
+from portal.ops.stack import Stack, StackError, agent_api_url, find_stack, is_debug, pooler
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 STACK = find_stack()
@@ -86,7 +86,9 @@ TEMPLATES = [
 
 # A process that is stopped within a transaction keeps its locks, and everybody who needs them waits. Portal's
 # own transactions wait for nothing else: one that is silent for so long is ended. Those of flows may think.
-DATABASE_IMPATIENCE = "-c idle_in_transaction_session_timeout=10s"
+# A pooler refuses that option: its own `idle_transaction_timeout` must do.
+DATABASE_POOLER = pooler()
+DATABASE_IMPATIENCE = "" if DATABASE_POOLER else "-c idle_in_transaction_session_timeout=10s"
 
 
 def _database(url: str, pooled: bool, impatient: bool) -> dict[str, Any]:
@@ -102,6 +104,7 @@ def _database(url: str, pooled: bool, impatient: bool) -> dict[str, Any]:
         options["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
     else:
         config["CONN_MAX_AGE"] = None
+    config["DISABLE_SERVER_SIDE_CURSORS"] = DATABASE_POOLER == "transaction"
     return config
 
 

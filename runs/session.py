@@ -114,6 +114,8 @@ class PsycopgSession:
         self._patience_seconds = patience_seconds
         options = f"{conninfo.get('options', '')} {settings.DATABASE_IMPATIENCE}".strip()
         self._conninfo = {**conninfo, "application_name": application_name, "options": options}
+        if settings.DATABASE_POOLER == "transaction":  # the next transaction may be on another connection
+            self._conninfo["prepare_threshold"] = None
         self._connection: psycopg.Connection[Row] | None = None
         self._lock = threading.RLock()
         self._left_open: psycopg.Connection[Row] | None = None

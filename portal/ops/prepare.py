@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -19,6 +20,7 @@ from portal.access.models import ApiToken
 from portal.access.tokens import create_token, find_token
 from portal.ops.data_folder import write_secret
 from portal.ops.stack import refuse_placeholder
+from runs.session import conninfo_of_django
 
 LOCK = 0x706F7274616C  # "portal"
 ADMIN = "admin"
@@ -49,14 +51,14 @@ def prepare(
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Only one preparation of a database at a time, whichever process runs it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-    try:
+    """Only one preparation of a database at a time, whichever process runs it.
+
+    The lock belongs to a transaction of its own: behind a pooler, a session's would stay with a connection
+    that the unlocking may not reach.
+    """
+    with psycopg.connect(**conninfo_of_django()) as turn:
+        turn.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 def is_being_prepared() -> bool:

@@ -96,6 +96,17 @@ def _address(name: str, default: str, example: str) -> str:
     return url.rstrip("/")
 
 
+def pooler() -> str:
+    """`PORTAL_POOLER`: how a PgBouncer at DATABASE_URL shares its connections; empty if there is none.
+
+    Raises StackError.
+    """
+    mode = os.environ.get("PORTAL_POOLER", "")
+    if mode not in {"", "session", "transaction"}:
+        raise StackError(f"PORTAL_POOLER must be session or transaction, and is {mode!r}.")
+    return mode
+
+
 def refuse_weak_secret_key(secret_key: str) -> None:
     """Every process must share one strong key: it signs sessions and results."""
     hint = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
