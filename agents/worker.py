@@ -36,6 +36,7 @@ from flows.sdk.states import Crashed, Failed
 from runs import announce
 from runs.acting import acting_as
 from runs.hand_back import hand_back
+from runs.pooler import explained
 from runs.session import PsycopgSession
 from runs.transition import transition
 
@@ -266,5 +267,6 @@ class AgentWorker(RingListener):
         self._database_wait = min(self._database_wait * 2 or 0.25, LONGEST_DATABASE_WAIT)
         away = isinstance(error, psycopg.OperationalError)
         trouble = "does not answer" if away else "refuses to answer"
-        logger.warning("PostgreSQL %s, trying again in %.1f s: %s", trouble, self._database_wait, error)
+        why = explained(error)
+        logger.warning("PostgreSQL %s, trying again in %.1f s: %s", trouble, self._database_wait, why)
         self._sleep(self._database_wait)

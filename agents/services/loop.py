@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from agents.services.database import database_time
 from runs.acting import acting_as, service
+from runs.pooler import explained
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Outages:
             if what in self._since:
                 return
             self._since[what] = time.monotonic()
-        text = str(error).strip().partition("\n")[0] or repr(error)
+        text = explained(error)
         trace = None if expected else error
         logger.warning("%s: %s. Trying again until it works.", what, text, exc_info=trace)
 

@@ -81,7 +81,9 @@ def _database_answers() -> bool:
 
 
 def _explain(what: str, variable: str, url: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0]
+    from runs.pooler import explained
+
+    reason = explained(error)
     parts = urlsplit(url)
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     if os.environ.get(variable):
