@@ -75,9 +75,9 @@ def queues_up(folder: str) -> None:
 
 @flow(crash_retries=CRASH_RETRIES, task_runner=AgentsTaskRunner(local_after=0.2))
 def sends_out(folder: str) -> int:
-    """Tasks that other agents carry out, if they have time."""
+    """Tasks that other agents carry out, if they have time. One whose process is killed is tried again."""
     _note(folder)
-    results: list[int] = work.map(range(6)).result()
+    results: list[int] = work.with_options(retries=CRASH_RETRIES).map(range(6)).result()
     return sum(results)
 
 
