@@ -17,7 +17,7 @@ from django.db import connections
 
 from agents.claim import Claimed, order_of
 from agents.errand_desk import DatabaseErrands
-from agents.guard import bear_mark, die_with_parent
+from agents.guard import bear_mark, die_with_parent, go_first
 from agents.spare import Spare
 from flows.sdk import backend, execution
 from flows.sdk.backend import Backend
@@ -56,6 +56,7 @@ def _begin(work: Callable[[], None], session: PsycopgSession, parent: int) -> No
     os.setpgid(0, 0)
     die_with_parent(parent)
     bear_mark()
+    go_first()
     session.forget()
     work()
 

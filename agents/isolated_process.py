@@ -21,7 +21,7 @@ from django.conf import settings
 
 import flows
 from agents.claim import Claimed, Lease, order_of
-from agents.guard import bear_mark, die_with_parent
+from agents.guard import bear_mark, die_with_parent, go_first
 from agents.isolation import Isolation, isolation_of
 from agents.supervision import Exit, Supervision
 from flows.sdk.execution import HAND_BACK
@@ -131,6 +131,7 @@ def _forked(become: Callable[[], None], order: bytes, complaints: FileIO) -> int
                 os.setpgid(0, 0)
                 die_with_parent(parent)
                 bear_mark()
+                go_first()
                 os.dup2(stdin.fileno(), 0)
                 os.set_inheritable(complaints.fileno(), True)
                 become()

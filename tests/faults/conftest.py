@@ -112,14 +112,20 @@ def dice() -> random.Random:
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A server of this test's own, to be killed. What it has confirmed survives that."""
+def postgres_folder() -> Iterator[Path]:
+    """Where `own_postgres` keeps its data."""
     with TemporaryDirectory(prefix="postgres-") as folder:
         Path(folder).chmod(0o711)  # as root, PostgreSQL runs as another user
-        server = Postgres(Path(folder) / "pg", options={"fsync": "off"})
-        server.start()
-        yield server
-        server.stop()
+        yield Path(folder)
+
+
+@pytest.fixture
+def own_postgres(postgres_folder: Path) -> Iterator[Postgres]:
+    """A server of this test's own, to be killed. What it has confirmed survives that."""
+    server = Postgres(postgres_folder / "pg", options={"fsync": "off"})
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -268,6 +268,15 @@ def hungry(folder: str) -> None:
     bytearray(2 << 30)
 
 
+@flow
+def greedy(folder: str) -> None:
+    """Takes memory until somebody stops it."""
+    _started(folder)
+    hoard = []
+    while True:
+        hoard.append(b"x" * (10 << 20))
+
+
 def peak_mib() -> int:
     """The most memory that this process ever held, in MiB."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]

@@ -90,9 +90,11 @@ def test_a_full_redis_costs_seconds(stage: Stage, valkey: Valkey) -> None:
     """It refuses rings and presence; whoever waits for a ring looks for work anyway."""
     stage.stack.env["REDIS_URL"] = valkey.url
     stage.stack.start("scheduler")
+    api = Api(stage)
     stage.agent()
     redis.Redis.from_url(valkey.url).config_set("maxmemory", 1)
-    assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
+    run_id = api.create_run(stage.deployment("quick"), "key", folder=str(stage.folder))
+    assert stage.ended(FlowRun.objects.get(id=run_id)).state_type == "COMPLETED"
 
 
 def test_a_redis_that_hangs_holds_up_nobody_for_long(stage: Stage, valkey: Valkey) -> None:
