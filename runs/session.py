@@ -17,6 +17,7 @@ from django.db import transaction as django_transaction
 from psycopg.pq import TransactionStatus
 
 from flows.sdk import batching
+from runs.outages import IN_OTHER_WORDS
 from runs.patience import patience
 
 Row = tuple[Any, ...]
@@ -180,6 +181,9 @@ class PsycopgSession:
             connection = self._connect()
             try:
                 yield connection
+            except IN_OTHER_WORDS as error:
+                self.close()
+                raise psycopg.OperationalError(str(error)) from error
             except BaseException:
                 # Broken, or a signal of this thread's left a statement under way: nothing more can be sent.
                 if connection.info.transaction_status is not TransactionStatus.IDLE:

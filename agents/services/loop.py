@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import redis
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.utils import timezone
 
 from agents.services.database import database_time
 from runs.acting import acting_as, service
+from runs.outages import is_outage
 from runs.pooler import explained
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class Loop:
 
 def _outage(error: Exception) -> str | None:
     """Which server is away, if that is what the error says."""
-    if isinstance(error, OperationalError | InterfaceError):
+    if is_outage(error):
         return "PostgreSQL is not reachable"
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return "Redis is not reachable"

@@ -8,17 +8,17 @@ import pydantic
 import redis
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from flows.catalog.parameters import FieldError
+from runs.outages import is_outage
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 2  # seconds
-UNAVAILABLE = (OperationalError, InterfaceError, redis.RedisError)
 
 
 class InvalidInput(exceptions.APIException):
@@ -105,7 +105,7 @@ def _as_api_error(error: Exception) -> exceptions.APIException | None:
             return InvalidInput(detail="A value is out of range, or contains characters we cannot store.")
         case IntegrityError():
             return Conflict(detail="Something here was made, changed or deleted meanwhile. Try again.")
-        case _ if isinstance(error, UNAVAILABLE):
+        case _ if is_outage(error) or isinstance(error, redis.RedisError):
             return Unavailable()
     return None
 
