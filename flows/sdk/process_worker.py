@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -20,6 +21,11 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the flow's process, which ends this one
     flow = FlowProcess(Connection(descriptor))
     threading.Thread(target=flow.listen, daemon=True).start()
+    with suppress(BrokenPipeError):  # the flow's process was killed: nobody is left to tell
+        _serve(flow)
+
+
+def _serve(flow: "FlowProcess") -> None:
     while (message := flow.work.get()) is not None:
         kind, packed = message
         if kind == "prepare":
