@@ -76,6 +76,13 @@ def test_an_address_for_agents_without_a_scheme_is_refused() -> None:
     assert result.stderr.startswith("PORTAL_AGENT_API_URL must look like http://server:4200/api")
 
 
+def test_an_unknown_way_of_pooling_is_refused() -> None:
+    known = {"DATABASE_URL": "postgresql:///x", "PORTAL_SECRET_KEY": KEY}
+    result = manage("migrate", **known, PORTAL_POOLER="statement")
+    assert result.returncode == 1
+    assert result.stderr == "PORTAL_POOLER must be session or transaction, and is 'statement'.\n"
+
+
 def test_a_placeholder_password_of_the_first_admin_is_refused(stack: RunningStack) -> None:
     result = stack.run("prepare", env={"PORTAL_ADMIN_PASSWORD": "changeme"})
 
