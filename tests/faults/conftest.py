@@ -2,7 +2,9 @@
 
 import os
 import random
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +21,7 @@ from tests.factories import make_deployment
 from tests.faults.invariants import assert_bounded, assert_invariants
 from tests.processes import Child, RunningStack, wait_until
 
+OPTIONS = {"fsync": "off", "wal_recycle": "off"}  # files that may be needed later would make copies large
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -111,18 +114,38 @@ def dice() -> random.Random:
     return random.Random(seed)
 
 
-@pytest.fixture
-def postgres_folder() -> Iterator[Path]:
-    """Where `own_postgres` keeps its data."""
-    with TemporaryDirectory(prefix="postgres-") as folder:
-        Path(folder).chmod(0o711)  # as root, PostgreSQL runs as another user
+@contextmanager
+def open_folder(prefix: str) -> Iterator[Path]:
+    """A folder that others may enter: as root, PostgreSQL runs as another user."""
+    with TemporaryDirectory(prefix=prefix) as folder:
+        Path(folder).chmod(0o711)
         yield Path(folder)
 
 
+@pytest.fixture(scope="session")
+def migrated_cluster() -> Iterator[Path]:
+    """The files of a server with Portal's tables, to be copied: to make them takes ten times as long."""
+    with open_folder("cluster-") as folder:
+        server = Postgres(folder / "pg", options=OPTIONS)
+        server.start()
+        migrated = RunningStack(server.url, os.environ["REDIS_URL"], folder).run("migrate", timeout=180)
+        server.stop()
+        assert migrated.returncode == 0, migrated.stderr
+        yield server.folder
+
+
 @pytest.fixture
-def own_postgres(postgres_folder: Path) -> Iterator[Postgres]:
-    """A server of this test's own, to be killed. What it has confirmed survives that."""
-    server = Postgres(postgres_folder / "pg", options={"fsync": "off"})
+def postgres_folder() -> Iterator[Path]:
+    """Where `own_postgres` keeps its data."""
+    with open_folder("postgres-") as folder:
+        yield folder
+
+
+@pytest.fixture
+def own_postgres(postgres_folder: Path, migrated_cluster: Path) -> Iterator[Postgres]:
+    """A migrated server of this test's own, to be killed. What it has confirmed survives that."""
+    server = Postgres(postgres_folder / "pg", options=OPTIONS)
+    subprocess.run(["cp", "-a", str(migrated_cluster), str(server.folder)], check=True)
     server.start()
     yield server
     server.stop()
@@ -132,7 +155,6 @@ def own_postgres(postgres_folder: Path) -> Iterator[Postgres]:
 def own_stage(own_postgres: Postgres, django_db_blocker: DjangoDbBlocker, tmp_path: Path) -> Iterator[Stage]:
     """A stage on `own_postgres`, which the test's own ORM is pointed at."""
     stack = RunningStack(own_postgres.url, os.environ["REDIS_URL"], tmp_path)
-    assert stack.run("migrate").returncode == 0
     original = connection.settings_dict.copy()
     with django_db_blocker.unblock():
         connection.close()
