@@ -43,9 +43,8 @@ def make_run_of_flow(tx: Transaction, new: NewRun, told: Told) -> tuple[UUID, bo
         for (run_id,) in tx.execute(OF_KEY, [new.flow_id, new.idempotency_key]):
             return run_id, False
     insert_runs_in(tx, [new])
-    labels = {"prefect.flow.id": str(new.flow_id), **told.labels}
-    policy, context = Jsonb(dict(told.empirical_policy)), Jsonb(dict(told.context))
-    tx.execute(TELL, [told.flow_version, policy, Jsonb(labels), context, new.id])
+    objects = (Jsonb(dict(each)) for each in (told.empirical_policy, told.labels, told.context))
+    tx.execute(TELL, [told.flow_version, *objects, new.id])
     return new.id, True
 
 

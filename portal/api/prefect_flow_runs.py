@@ -75,7 +75,9 @@ class RunOfFlowInput(ChangeInput):
 
     def to_internal_value(self, sent: Any) -> Any:
         # A serializer cannot have a field of the name "context".
-        context = ObjectField().run_validation(sent.get("context") or {})
+        context = sent.get("context") or {}
+        if not isinstance(context, dict):
+            raise serializers.ValidationError({"context": "must be a JSON object."})
         return {**super().to_internal_value(sent), "context": context}
 
 
