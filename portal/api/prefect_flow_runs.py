@@ -31,7 +31,7 @@ from runs.create import NewRun
 from runs.models import FlowRun, TaskRun
 from runs.session import DjangoSession
 
-TOLD = ("flow_version", "empirical_policy", "labels", "context")
+TOLD = ("flow_version", "empirical_policy", "context")
 # What the process that executes a run goes by: nobody else changes it under way.
 OF_PROCESS = ("parameters", "job_variables", "flow_version", "empirical_policy", "infrastructure_pid")
 
@@ -100,6 +100,7 @@ class PrefectFlowRuns(Resource):
                 parameters=body.get("parameters", {}),
                 job_variables=body.get("job_variables", {}),
                 tags=tuple(body.get("tags", ())),
+                labels=body.get("labels"),
                 idempotency_key=body.get("idempotency_key") or None,
                 created_by=created_by(request),
                 work_queue_id=_queue_of(request, flow, body),
