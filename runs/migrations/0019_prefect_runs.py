@@ -38,6 +38,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="flowrun",
             index=models.Index(
+                condition=models.Q(("state_type", "CANCELLING")),
+                fields=["state_timestamp"],
+                name="flowrun_cancelling",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="flowrun",
+            index=models.Index(
                 condition=models.Q(
                     ("deployment__isnull", False),
                     ("state_type__in", ["PENDING", "RUNNING", "CANCELLING"]),
