@@ -2,7 +2,7 @@
 
 from agents.models.work_pool import CLAIMED_BY_AGENTS
 from agents.reasons import Link, Reason, link, moment, reason
-from agents.services.silent import CANCELLED_AFTER
+from agents.services.cancellations import CONFIRMED_WITHIN
 from runs.models import FlowRun
 
 
@@ -23,7 +23,7 @@ def picked_by_prefect(run: FlowRun) -> Reason:
 
 def cancelled_by_prefect(run: FlowRun) -> Reason:
     """A run that is CANCELLING: whoever started its process ends it."""
-    minutes = round(CANCELLED_AFTER.total_seconds() / 60)
+    minutes = round(CONFIRMED_WITHIN.total_seconds() / 60)
     text = (
         f"It was asked to stop at {moment(run.state_timestamp)}. Its Prefect worker, or the script that "
         f"serves it, ends its process; without a word from there it is cancelled after {minutes} minutes."

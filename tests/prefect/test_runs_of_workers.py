@@ -1,13 +1,13 @@
-"""Runs whose Prefect process says nothing any more, and what a person reads about runs that it has."""
+"""Runs that a Prefect worker has: cancelled, tried again, and what a person reads about them."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from agents.models import WorkPool, WorkQueue
 from agents.pools import make_pool, poll
+from agents.services.cancellations import CONFIRMED_WITHIN, end_cancellations
 from agents.services.database import database_time
-from agents.services.silent import CANCELLED_AFTER, SILENT_AFTER, end_silent_runs
 from agents.waiting import waiting_on
 from flows.models import Workspace
 from flows.sdk.states import Cancelling, Failed, Pending, Running, Scheduled
@@ -36,49 +36,18 @@ def run(queue: WorkQueue) -> FlowRun:
     return made
 
 
-def heard(run: FlowRun, time: datetime) -> None:
-    FlowRun.objects.filter(id=run.id).update(last_heartbeat=time)
-
-
 def state_of(run: FlowRun) -> str:
     run.refresh_from_db()
     return str(run.state_name)
-
-
-def test_a_run_that_is_not_heard_any_more_has_crashed(run: FlowRun) -> None:
-    now = database_time()
-    heard(run, now)
-
-    end_silent_runs(now + SILENT_AFTER)
-    before = state_of(run)
-    end_silent_runs(now + SILENT_AFTER + SECOND)
-
-    assert (before, state_of(run)) == ("Running", "Crashed")
-    assert "was last heard at" in run.state_message
-
-
-def test_a_client_without_heartbeats_is_left_alone(run: FlowRun) -> None:
-    end_silent_runs(database_time() + timedelta(days=1))
-
-    assert state_of(run) == "Running"
-
-
-def test_a_run_that_goes_on_after_a_long_suspension_has_time_to_be_heard(run: FlowRun) -> None:
-    now = database_time()
-    heard(run, now - timedelta(hours=2))
-
-    end_silent_runs(now + SECOND)
-
-    assert state_of(run) == "Running"
 
 
 def test_a_cancellation_that_nobody_confirms_ends(run: FlowRun) -> None:
     now = database_time()
     transition(DjangoSession(), run.id, Cancelling())
 
-    end_silent_runs(now + CANCELLED_AFTER - SECOND)
+    end_cancellations(now + CONFIRMED_WITHIN - SECOND)
     before = state_of(run)
-    end_silent_runs(now + CANCELLED_AFTER + timedelta(minutes=1))
+    end_cancellations(now + CONFIRMED_WITHIN + timedelta(minutes=1))
 
     assert (before, state_of(run)) == ("Cancelling", "Cancelled")
 
@@ -87,7 +56,7 @@ def test_agents_end_their_own(queue: WorkQueue) -> None:
     mine = lease(make_run())
     transition(DjangoSession(), mine.id, Cancelling())
 
-    end_silent_runs(database_time() + timedelta(hours=1))
+    end_cancellations(database_time() + timedelta(hours=1))
 
     assert state_of(mine) == "Cancelling"
 
