@@ -185,11 +185,7 @@ def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: 
     """
     served = Deployment.objects.filter(FOR_PREFECT, id__in=deployment_ids)
     served.update(last_polled=Now())
-    its_process_waits = FlowRunState.objects.filter(
-        id=OuterRef("state_id"), state_details__contains={"retry_in_process": True}
-    )
     waiting = FlowRun.objects.filter(
-        ~Q(state_name="AwaitingRetry") | ~Q(Exists(its_process_waits)),
         FOR_PREFECT,
         OPEN,
         deployment__in=served.filter(paused=False),

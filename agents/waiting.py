@@ -16,6 +16,7 @@ from agents.models.work_pool import CLAIMED_BY_AGENTS
 from agents.reasons import Reason, link, moment, reason, span
 from agents.surroundings import Surroundings
 from agents.waiting_agents import of_agents
+from agents.waiting_prefect import cancelled_by_prefect, is_with_prefect, picked_by_prefect
 from agents.waiting_slots import of_limits, of_server, of_slots, of_workers
 from flows.models import Deployment
 from runs.models import FlowRun
@@ -53,7 +54,7 @@ def _reasons(run: FlowRun, around: Surroundings) -> Iterator[Reason]:
     elif run.state_type == StateType.SCHEDULED:
         yield from _of_scheduled(run, around)
     elif run.state_type == StateType.PENDING:
-        yield _picked(run) if run.agent else _starting_now(run)
+        yield _picked(run)
     else:
         yield _cancelling(run) if run.state_type == StateType.CANCELLING else _paused(run, around)
 
@@ -162,12 +163,17 @@ def _of_scheduler(around: Surroundings) -> Iterator[Reason]:
 
 
 def _picked(run: FlowRun) -> Reason:
-    assert run.agent is not None
+    if is_with_prefect(run):
+        return picked_by_prefect(run)
+    if run.agent is None:
+        return _starting_now(run)
     text = f"Agent {run.agent.name} on {run.agent.hostname} took it and is starting its process."
     return reason("picked_by_agent", text, link("agent", run.agent.id), since=run.claimed_time)
 
 
 def _cancelling(run: FlowRun) -> Reason:
+    if is_with_prefect(run):
+        return cancelled_by_prefect(run)
     grace = settings.PORTAL_CANCEL_GRACE_SECONDS
     asked = moment(run.state_timestamp)
     text = f"It was asked to stop at {asked}, and is killed if it still runs {grace:g} s later."

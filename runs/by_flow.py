@@ -17,7 +17,7 @@ SELECT id FROM runs_flowrun
 WHERE flow_id = %s AND idempotency_key = %s AND deployment_id IS NULL
 """
 TELL = """
-UPDATE runs_flowrun SET flow_version = %s, empirical_policy = %s, labels = %s, context = %s WHERE id = %s
+UPDATE runs_flowrun SET flow_version = %s, empirical_policy = %s, context = %s WHERE id = %s
 """
 # The run in whose process a subflow runs, and its root.
 CALLER = """
@@ -32,7 +32,6 @@ class Told:
 
     flow_version: str = ""
     empirical_policy: Mapping[str, Any] = field(default_factory=dict)
-    labels: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -43,9 +42,8 @@ def make_run_of_flow(tx: Transaction, new: NewRun, told: Told) -> tuple[UUID, bo
         for (run_id,) in tx.execute(OF_KEY, [new.flow_id, new.idempotency_key]):
             return run_id, False
     insert_runs_in(tx, [new])
-    labels = {"prefect.flow.id": str(new.flow_id), **told.labels}
     policy, context = Jsonb(dict(told.empirical_policy)), Jsonb(dict(told.context))
-    tx.execute(TELL, [told.flow_version, policy, Jsonb(labels), context, new.id])
+    tx.execute(TELL, [told.flow_version, policy, context, new.id])
     return new.id, True
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from agents.models import ServiceStatus
 from agents.services import materialise
 from agents.services.backfills import release_backfills
+from agents.services.cancellations import end_cancellations
 from agents.services.collisions import settle_collisions
 from agents.services.errands import ErrandKeeper
 from agents.services.housekeeping import keep_house
@@ -53,6 +54,7 @@ class Scheduler:
             self._loop("backfills", release_backfills, every=1),
             self._loop("reap", Reaper().step, every=1),
             self._loop("silence", SilenceKeeper().step, every=1),
+            self._loop("cancellations", end_cancellations, every=5),
             self._loop("presence", tell_of_agents, every=1),
             self._loop("rollup", lambda now: roll_up(DjangoSession(), now), every=10),
             self._loop("retention", keep_what_is_wanted, every=600),

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
-from uuid import UUID
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.pools import MOST_POLLED, poll_served
-from flows.catalog.parameters import FieldError, storage_errors, validate
+from flows.catalog.parameters import storage_errors, validate
 from flows.models import Deployment, Membership
 from portal.access.actors import actor_of, created_by, workspaces_with_role
 from portal.api.deployment_inputs import RunInput, ServedInput
@@ -18,9 +17,10 @@ from portal.api.deployment_queues import moved_queue
 from portal.api.deployment_schedules import DeploymentSchedules
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.flow_run_shape import COLUMNS, details_as_json, flow_run_as_json, runs_as_json
+from portal.api.parents import parent_of
 from portal.api.resource import Row, read
 from runs.create import NewRun, insert_runs
-from runs.models import FlowRun, TaskRun
+from runs.models import FlowRun
 from runs.session import DjangoSession
 
 
@@ -53,7 +53,7 @@ class DeploymentRuns(DeploymentSchedules):
             created_by=created_by(request),
             job_variables=body.get("job_variables", {}),
             priority=body.get("priority", 0),
-            parent_task_run_id=_parent_of(request, body),
+            parent_task_run_id=parent_of(request, body),
             labels=body.get("labels"),
         )
         if body.get("work_queue_name"):
@@ -97,14 +97,6 @@ def _key_of(request: Request, body: Row) -> str | None:
     key: str | None = body.get("idempotency_key") or None
     run_id = actor_of(request).run_id
     return f"{run_id}:{key}" if key and run_id else key
-
-
-def _parent_of(request: Request, body: Row) -> UUID | None:
-    """The task run that stands for the new run in another flow. Raises InvalidInput for a foreign one."""
-    parent: UUID | None = body.get("parent_task_run_id")
-    if parent and not TaskRun.objects.for_actor(actor_of(request)).filter(id=parent).exists():
-        raise InvalidInput([FieldError("parent_task_run_id", "there is no such task run")])
-    return parent
 
 
 def _as_made(new: NewRun) -> Row:

@@ -46,7 +46,7 @@ def flow_run_as_json(row: Row) -> Row:
         flow_version=row["flow_version"] or None,
         deployment_version=None if version is None else str(version),
         empirical_policy=_policy_of(row),
-        labels=row["labels"] or {},
+        labels=_labels_of(row),
         context=row["context"] or {},
         created_by=_creator_of(row["created_by"]),
         next_scheduled_start_time=row["expected_start_time"] if row["state_type"] == "SCHEDULED" else None,
@@ -97,6 +97,13 @@ def scheduled_time_of(state: State) -> datetime | None:
 def _policy_of(row: Row) -> Row:
     told = row["empirical_policy"] or {}
     return {**NO_RETRIES, **told, "retry_type": None, **{name: row[name] for name in IN_POLICY}}
+
+
+def _labels_of(row: Row) -> Row:
+    labels = {"prefect.flow.id": str(row["flow_id"])}
+    if row["deployment_id"]:
+        labels["prefect.deployment.id"] = str(row["deployment_id"])
+    return {**labels, **(row["labels"] or {})}
 
 
 def _creator_of(created_by: Row | None) -> Row | None:

@@ -31,6 +31,7 @@ FLOW_RUN: Fields = {
     "deployment_id": ids("deployment_id"),
     "work_queue_name": texts("work_queue__name"),
     "state": STATE,
+    "flow_version": texts("flow_version"),
     "start_time": times("start_time"),
     "end_time": times("end_time"),
     "expected_start_time": times("expected_start_time"),

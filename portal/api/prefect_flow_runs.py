@@ -23,15 +23,16 @@ from portal.access.actors import actor_of, created_by, need_role
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import LabelsField, ObjectField, TagsField, TextField
 from portal.api.flow_run_shape import scheduled_time_of
+from portal.api.parents import parent_of
 from portal.api.resource import Resource, Row, read
 from portal.api.state_inputs import StateInput, state_from
 from runs import announce
 from runs.by_flow import Told, make_run_of_flow, root_of_subflow
 from runs.create import NewRun
-from runs.models import FlowRun, TaskRun
+from runs.models import FlowRun
 from runs.session import DjangoSession
 
-TOLD = ("flow_version", "empirical_policy", "labels", "context")
+TOLD = ("flow_version", "empirical_policy", "context")
 # What the process that executes a run goes by: nobody else changes it under way.
 OF_PROCESS = ("parameters", "job_variables", "flow_version", "empirical_policy", "infrastructure_pid")
 
@@ -75,7 +76,9 @@ class RunOfFlowInput(ChangeInput):
 
     def to_internal_value(self, sent: Any) -> Any:
         # A serializer cannot have a field of the name "context".
-        context = ObjectField().run_validation(sent.get("context") or {})
+        context = sent.get("context") or {}
+        if not isinstance(context, dict):
+            raise serializers.ValidationError({"context": "must be a JSON object."})
         return {**super().to_internal_value(sent), "context": context}
 
 
@@ -89,7 +92,7 @@ class PrefectFlowRuns(Resource):
         if unfit := _unfit(body):
             raise InvalidInput(unfit)
         with DjangoSession().transaction() as tx:
-            parent = _parent_of(request, body)
+            parent = parent_of(request, body)
             state = state_from(body["state"]) if "state" in body else Pending()
             new = NewRun(
                 workspace_id=flow.workspace_id,
@@ -98,6 +101,7 @@ class PrefectFlowRuns(Resource):
                 parameters=body.get("parameters", {}),
                 job_variables=body.get("job_variables", {}),
                 tags=tuple(body.get("tags", ())),
+                labels=body.get("labels"),
                 idempotency_key=body.get("idempotency_key") or None,
                 created_by=created_by(request),
                 work_queue_id=_queue_of(request, flow, body),
@@ -167,14 +171,6 @@ def _unfit(body: Row) -> list[FieldError]:
     return [
         each for name in ("parameters", "job_variables") for each in storage_errors(name, body.get(name, {}))
     ]
-
-
-def _parent_of(request: Request, body: Row) -> UUID | None:
-    """The task run that stands for the new run in another flow. Raises InvalidInput for a foreign one."""
-    parent: UUID | None = body.get("parent_task_run_id")
-    if parent and not TaskRun.objects.for_actor(actor_of(request)).filter(id=parent).exists():
-        raise InvalidInput([FieldError("parent_task_run_id", "there is no such task run")])
-    return parent
 
 
 def _queue_of(request: Request, flow: Flow, body: Row) -> UUID | None:

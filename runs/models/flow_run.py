@@ -220,6 +220,11 @@ class FlowRun(ScopedModel):
                 name="flowrun_heard",
                 condition=Q(last_heartbeat__isnull=False, state_type="RUNNING"),
             ),
+            models.Index(
+                fields=["state_timestamp"],
+                name="flowrun_cancelling",
+                condition=Q(state_type="CANCELLING"),
+            ),
             # Pause expiry.
             models.Index(
                 fields=["pause_expires"],

@@ -1,5 +1,6 @@
 """Prefect's filter language, on flow runs."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from runs.models import FlowRun
 from runs.session import DjangoSession
 from runs.transition import transition
 from tests.factories import make_deployment, make_queue, make_run
+from tests.plans import plan_without_sorting
 from tests.portal.fixtures import Caller
 
 pytestmark = pytest.mark.django_db
@@ -137,3 +139,16 @@ def test_a_page_takes_as_many_queries_as_a_run(viewer: Caller, new_run: NewRun) 
         new_run()
 
     assert queries() == one
+
+
+@pytest.mark.parametrize("sort", [None, "EXPECTED_START_TIME_DESC", "EXPECTED_START_TIME_ASC"])
+def test_a_page_reads_a_range_of_an_index(viewer: Caller, new_run: NewRun, sort: str | None) -> None:
+    new_run()
+
+    with CaptureQueriesContext(connection) as captured:
+        viewer.post("/api/flow_runs/filter", {"sort": sort, "limit": 10})
+
+    [read] = [each["sql"] for each in captured.captured_queries if 'FROM "runs_flowrun"' in each["sql"]]
+    plan = plan_without_sorting(read)
+    assert "using flowrun_" in plan
+    assert not re.search(r"(?<!Incremental )Sort  ", plan), plan

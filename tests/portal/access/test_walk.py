@@ -122,14 +122,19 @@ def test_another_workspace_is_not_there(foreigner: Caller, new_run: Callable[...
     details = [path for path in paths() if path.startswith("/api/") and ANY_ID in path]
     own = [path.replace(ANY_ID, str(ids[path.split("/")[2]])) for path in details]
 
-    answers = {
-        path: (foreigner.get(path).status_code, foreigner.post(path, body).status_code) for path in own
-    }
+    answers = {path: statuses_of(foreigner, path, body) for path in own}
 
     assert len(own) >= 9
     assert {path: got for path, got in answers.items() if not set(got) <= {404, 405} or 404 not in got} == {}
     run.refresh_from_db()
     assert (run.state_type, run.version) == ("SCHEDULED", 1)
+
+
+def statuses_of(caller: Caller, path: str, body: dict[str, Any]) -> tuple[int, int, int]:
+    """Of GET, POST and PATCH."""
+    headers = {"authorization": f"Bearer {caller.token}"}
+    patched = caller.client.patch(path, body, content_type="application/json", headers=headers)
+    return caller.get(path).status_code, caller.post(path, body).status_code, patched.status_code
 
 
 def ids_of(run: FlowRun) -> dict[str, Any]:
@@ -160,6 +165,7 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
         "background_tasks": background.id,
         "calendars": Calendar.objects.create(workspace=run.workspace, name="bank").id,
+        "flow_run_states": run.state_id,
     }  # fmt: skip
 
 
