@@ -63,7 +63,7 @@ def test_pools_limits_and_variables(prefect_client: PrefectClient) -> None:
     ]  # fmt: skip
     bad = [
         "work-pool create px --type docker", "work-pool inspect nope", "work-queue inspect nope -p px",
-        "gcl create a --limit 9", "gcl inspect nope", "concurrency-limit inspect db", "variable get v1",
+        "gcl create a --limit 9", "gcl inspect nope", "concurrency-limit inspect nope", "variable get v1",
     ]  # fmt: skip
 
     done = results(prefect_client.run("-c", MANY, *good, *bad))
