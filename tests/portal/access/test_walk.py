@@ -122,9 +122,11 @@ def test_another_workspace_is_not_there(foreigner: Caller, new_run: Callable[...
     details = [path for path in paths() if path.startswith("/api/") and ANY_ID in path]
     own = [path.replace(ANY_ID, str(ids[path.split("/")[2]])) for path in details]
 
-    answers = {
-        path: (foreigner.get(path).status_code, foreigner.post(path, body).status_code) for path in own
-    }
+    def answers_of(path: str) -> list[int]:
+        answers = foreigner.get(path), foreigner.post(path, body), foreigner.patch(path, body)
+        return [answer.status_code for answer in answers]
+
+    answers = {path: answers_of(path) for path in own}
 
     assert len(own) >= 9
     assert {path: got for path, got in answers.items() if not set(got) <= {404, 405} or 404 not in got} == {}
@@ -153,6 +155,7 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
     Result.objects.create(workspace=run.workspace, digest=digest_of("0" * 64), key="k", data=b"r")
     return {
         "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
+        "flow_run_states": run.state_id,
         "work_pools": pool.name, "work_queues": run.work_queue_id, "task_runs": task_run.id,
         "artifacts": artifact.id,
         "concurrency_limits": limit.id, "v2": limit.id, "bundles": bundle.sha256, "results": "0" * 64,
