@@ -13,19 +13,25 @@ from flows.sdk.states import Cancelling
 from runs.session import Session, Transaction
 from runs.transition import transition_in
 
-COLLIDING = """
+# Runs of Prefect's processes meet the strategy when they shall start: see `runs.slots`.
+BY_AGENTS = """EXISTS (
+    SELECT 1 FROM agents_workqueue q JOIN agents_workpool p ON p.id = q.work_pool_id
+    WHERE q.id = d.work_queue_id AND p.type <> 'prefect')
+"""
+COLLIDING = f"""
 SELECT d.id FROM flows_deployment d
-WHERE d.concurrency_limit IS NOT NULL AND d.collision_strategy <> 'ENQUEUE' AND NOT d.paused
+WHERE d.concurrency_limit IS NOT NULL AND d.collision_strategy <> 'ENQUEUE' AND NOT d.paused AND {BY_AGENTS}
   AND EXISTS (
     SELECT 1 FROM runs_flowrun r
     WHERE r.deployment_id = d.id AND r.state_type = 'SCHEDULED' AND NOT r.leased
       AND r.start_time IS NULL AND r.expected_start_time <= now())
 """
 
-DEPLOYMENT = """
+DEPLOYMENT = f"""
 SELECT f.name || '/' || d.name, d.concurrency_limit, d.collision_strategy
 FROM flows_deployment d JOIN flows_flow f ON f.id = d.flow_id
 WHERE d.id = %s AND d.concurrency_limit IS NOT NULL AND d.collision_strategy <> 'ENQUEUE' AND NOT d.paused
+  AND {BY_AGENTS}
 """
 UNDER_WAY = """
 SELECT r.id, r.state_type = 'CANCELLING' FROM runs_flowrun r

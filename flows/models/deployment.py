@@ -23,6 +23,10 @@ class CollisionStrategy(models.TextChoices):
     KEEP_LATEST = "KEEP_LATEST", "Wait, but only the newest"
 
 
+# Prefect's clients refuse an answer with another one.
+KNOWN_TO_PREFECT = (CollisionStrategy.ENQUEUE, CollisionStrategy.CANCEL_NEW)
+
+
 class Deployment(ScopedModel):
     """Where a flow's code lies, with which parameters and on which queue it runs.
 

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from agents.pools import is_for_prefect, same_side
 from flows.catalog.parameters import validate
 from flows.models import Deployment
+from flows.models.deployment import KNOWN_TO_PREFECT
 from portal.admin.generic import AnyForm
 
 
@@ -38,8 +39,11 @@ class DeploymentForm(AnyForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "collision_strategy" in self.fields:
-            self.fields["collision_strategy"].required = False  # left out: it stays as it is
+        strategy = self.fields.get("collision_strategy")
+        if isinstance(strategy, forms.TypedChoiceField):
+            strategy.required = False  # left out: it stays as it is
+            if is_for_prefect(self.instance):
+                strategy.choices = [(each.value, each.label) for each in KNOWN_TO_PREFECT]
         queue = self.fields.get("work_queue")  # absent for those who may only look
         if isinstance(queue, forms.ModelChoiceField) and queue.queryset is not None:
             own = queue.queryset.filter(work_pool__workspace=self.instance.workspace_id)

@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from flows.models import CollisionStrategy
+from flows.models.deployment import KNOWN_TO_PREFECT
 from portal.api.fields import LabelsField, ObjectField, TagsField, TextField
 from portal.api.resource import Row
 from portal.api.schedules import ScheduleInput
@@ -27,8 +28,6 @@ RENAMED = {
 }
 MOST_RUNS = 1_000_000
 MOST_STEPS = 100
-# Those that Prefect's clients know: they refuse an answer with another one.
-KNOWN_TO_PREFECT = frozenset({CollisionStrategy.ENQUEUE, CollisionStrategy.CANCEL_NEW})
 
 
 class CollisionInput(serializers.Serializer[Any]):

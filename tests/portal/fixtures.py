@@ -34,12 +34,18 @@ class Caller:
         return self.client.get(path, query, headers={"authorization": f"Bearer {self.token}"})
 
     def post(self, path: str, body: Any = None) -> Any:
-        return self.client.post(
-            path,
-            {} if body is None else body,
-            content_type="application/json",
-            headers={"authorization": f"Bearer {self.token}"},
-        )
+        return self._send("POST", path, {} if body is None else body)
+
+    def patch(self, path: str, body: Any) -> Any:
+        return self._send("PATCH", path, body)
+
+    def delete(self, path: str) -> Any:
+        return self._send("DELETE", path, {})
+
+    def _send(self, method: str, path: str, body: Any) -> Any:
+        headers = {"authorization": f"Bearer {self.token}"}
+        send = getattr(self.client, method.lower())
+        return send(path, body, content_type="application/json", headers=headers)
 
 
 def caller_as(role: str, workspace: Workspace, name: str | None = None) -> Caller:

@@ -32,8 +32,8 @@ class Replay:
         """The response, whose id stands for the recorded one from now on."""
         path = self._translated(f"/api{exchange['path']}")
         body = self._translated(exchange.get("req"))
-        is_read = exchange["method"] == "GET"
-        response = self.caller.get(path) if is_read else self.caller.post(path, body)
+        send = getattr(self.caller, exchange["method"].lower())
+        response = send(path) if body is None else send(path, body)
         if "id" in exchange and response.status_code < 300:
             self.ids[exchange["id"]] = response.json()["id"]
         return response

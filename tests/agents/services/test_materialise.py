@@ -74,6 +74,14 @@ def test_at_most_a_hundred_are_made_ahead() -> None:
     assert len(slots_of(schedule)) == 100
 
 
+def test_a_schedule_may_want_fewer() -> None:
+    schedule = make_schedule(cron="* * * * *", max_scheduled_runs=2)
+
+    materialise(NOON)
+
+    assert slots_of(schedule) == [NOON + MINUTE, NOON + 2 * MINUTE]
+
+
 def test_a_second_step_makes_nothing_new() -> None:
     schedule = make_schedule(cron="@hourly")
     materialise(NOON)

@@ -158,9 +158,10 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
     Result.objects.create(workspace=run.workspace, digest=digest_of("0" * 64), key="k", data=b"r")
     return {
         "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
+        "flow_run_states": run.state_id,
         "work_pools": pool.name, "work_queues": run.work_queue_id, "task_runs": task_run.id,
         "artifacts": artifact.id,
-        "concurrency_limits": limit.id, "bundles": bundle.sha256, "results": "0" * 64,
+        "concurrency_limits": limit.id, "v2": limit.id, "bundles": bundle.sha256, "results": "0" * 64,
         "backfills": Backfill.objects.create(workspace=run.workspace, deployment=run.deployment, total=1).id,
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
         "background_tasks": background.id,

@@ -215,6 +215,7 @@ def test_a_pool_that_agents_serve_is_ready(editor: Caller, workspace: Workspace)
 def test_a_queue_that_is_needed_is_not_deleted(
     pool: dict[str, Any], editor: Caller, workspace: Workspace
 ) -> None:
+    WorkPool.objects.update(type="agents")
     editor.post(f"{POOLS}qp/queues", {"name": "hi"})
     make_run(on(workspace, "hi"), name="waits")
 
@@ -245,6 +246,7 @@ def test_what_needs_a_deleted_queue_moves_to_the_default_queue(
 def test_what_needs_a_deleted_pool_moves_to_the_default_pool(
     pool: dict[str, Any], editor: Caller, workspace: Workspace
 ) -> None:
+    WorkPool.objects.update(type="agents")
     waiting = make_run(on(workspace))
 
     assert send(editor, "delete", f"{POOLS}qp").status_code == 409
@@ -253,6 +255,19 @@ def test_what_needs_a_deleted_pool_moves_to_the_default_pool(
     assert not WorkPool.objects.filter(name="qp").exists()
     waiting.refresh_from_db()
     assert waiting.work_queue == queue(pool="default")
+
+
+def test_nothing_of_a_deleted_prefect_pool_goes_to_agents(
+    pool: dict[str, Any], editor: Caller, workspace: Workspace
+) -> None:
+    deployment = on(workspace)
+    waiting = make_run(deployment)
+
+    assert send(editor, "delete", f"{POOLS}qp").status_code == 204, "their clients have asked before"
+
+    deployment.refresh_from_db()
+    waiting.refresh_from_db()
+    assert (deployment.work_queue, waiting.work_queue, waiting.state_type) == (None, None, "SCHEDULED")
 
 
 @pytest.mark.parametrize("path", [f"{POOLS}default", f"{POOLS}default/queues/default"])
