@@ -93,6 +93,7 @@ class Artifacts(OfRun, Resource):
     roles: ClassVar[Mapping[str, Membership.Role]] = {
         "create": Membership.Role.OPERATOR,
         "partial_update": Membership.Role.OPERATOR,
+        "destroy": Membership.Role.EDITOR,
         "filter": Membership.Role.VIEWER,
         "count": Membership.Role.VIEWER,
         "filter_latest": Membership.Role.VIEWER,
@@ -125,6 +126,11 @@ class Artifacts(OfRun, Resource):
         data = _native(row["type"], sent["data"]) if "data" in sent else row["data"]
         keep = {name: row[name] for name in ("id", "flow_run_id", "task_run_id", "type", "key")}
         self._record(request, NewArtifact(**keep, description=body.get("description", ""), data=data))
+        return Response(status=204)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Delete an artifact: 204."""
+        self.get_object().delete()
         return Response(status=204)
 
     @action(detail=False, methods=["post"])

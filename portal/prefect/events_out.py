@@ -29,8 +29,8 @@ from portal.prefect.opening import (
     Socket,
     either,
     gone,
-    in_thread,
     open_socket,
+    persistently,
     watched,
 )
 from portal.prefect.tail import FAR
@@ -55,7 +55,7 @@ async def events_out(scope: Scope, receive: Receive, send: Send) -> None:
             if frame.get("backfill", True) and wanted.occurred and wanted.occurred.since:
                 sent = await _send_stored(socket, client, wanted)
             else:
-                sent = await in_thread(_just_stored, client)
+                sent = await persistently(_just_stored, client)
             live = _send_live(socket, wanted, listener, sent)
             await either(gone(socket), watched(socket, client, ROLE), live)
     except Gone:
@@ -77,7 +77,7 @@ async def _send_stored(socket: Socket, client: Client, wanted: EventFilter) -> s
     """Send what happened since the filter's time, oldest first; return the ids."""
     sent: set[UUID] = set()
     after: tuple[datetime, UUID] | None = None
-    while rows := await in_thread(_stored, client, wanted, after):
+    while rows := await persistently(_stored, client, wanted, after):
         after = rows[-1]["occurred"], rows[-1]["id"]
         for row in rows:
             if wanted.includes(row):

@@ -27,7 +27,6 @@ from portal.prefect.opening import (
     Socket,
     either,
     gone,
-    in_thread,
     open_socket,
     persistently,
     watched,
@@ -102,8 +101,8 @@ async def logs_out(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _follow(socket: Socket, client: Client, wanted: LiveLogFilter) -> None:
     """Send the lines as they are stored. Raises Gone."""
-    run_ids = await in_thread(_visible, client, wanted.flow_run_id.any_)
-    tail = _tail_of(run_ids, await in_thread(database_time) - BEFORE)
+    run_ids = await persistently(_visible, client, wanted.flow_run_id.any_)
+    tail = _tail_of(run_ids, await persistently(database_time) - BEFORE)
     async with hints_of([run_group(id) for id in run_ids]) as hints:
         while True:
             while lines := await persistently(tail.look):

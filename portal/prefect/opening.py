@@ -73,7 +73,8 @@ class Socket:
 
     async def close(self, code: int, reason: str) -> NoReturn:
         """Close the socket, and raise Gone."""
-        await self.send({"type": "websocket.close", "code": code, "reason": reason[:120]})
+        text = reason.encode("ascii", "replace")[:120].decode()  # a close frame holds 123 bytes
+        await self.send({"type": "websocket.close", "code": code, "reason": text})
         raise Gone(reason)
 
 
@@ -105,7 +106,7 @@ async def open_socket(
     token = _token_in_frame(await socket.text(SECONDS_TO_SAY_WHO)) or _token_in_header(scope)
     if not token:
         await socket.close(NOT_AUTHORISED, WITHOUT_ONE)
-    client = await in_thread(client_of, token, role)
+    client = await persistently(client_of, token, role)
     if isinstance(client, str):
         await socket.close(NOT_AUTHORISED, client)
     await socket.tell({"type": "auth_success"})

@@ -48,6 +48,7 @@ class ReceiptProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.receipts = Receipts(self._send_kept)
         self._kept_back: list[bytes] = []
+        self._handed_at_ping = 0
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -63,6 +64,19 @@ class ReceiptProtocol(WebSocketsSansIOProtocol):
             super().handle_ping()
         else:
             self._kept_back += self.conn.data_to_send()
+
+    def send_keepalive_ping(self) -> None:
+        self._handed_at_ping = self.receipts.handed
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        """While we are behind with a client's frames, its pong may stand unread behind them."""
+        behind = not self.receipts.are_complete or self.receipts.handed != self._handed_at_ping
+        if self.receipts.are_given and behind:
+            self.pong_timer = None
+            self.schedule_ping()
+        else:
+            super().keepalive_timeout()
 
     def _send_kept(self) -> None:
         if self._kept_back and not self.transport.is_closing():

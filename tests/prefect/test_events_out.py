@@ -4,24 +4,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from websockets.exceptions import InvalidStatus
 
-from flows.models import Workspace
+from flows.models import Membership, Workspace
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine
 from flows.sdk.states import Cancelling, Pending, Running
 from portal.live.routing import CLIENT_SOCKETS
+from portal.prefect import opening
 from runs.batch import record_lines
 from runs.events import store_events
 from runs.models import FlowRun, FlowRunState
 from runs.session import DjangoSession
 from runs.transition import transition
 from tests.factories import make_run
-from tests.prefect.serving import Serving, serving, token_of
+from tests.prefect.serving import Serving, revoke_all, serving, token_of
 from tests.prefect.sockets import ClientSocket, event
+from tests.processes import RunningStack
 
 __all__ = ["serving"]
 SOON = 1.5  # seconds
@@ -135,6 +139,23 @@ def test_a_bad_filter_closes_the_socket(serving: Serving, path: str, frame: str)
 def test_only_tokens_open_these_sockets(serving: Serving) -> None:
     for path in CLIENT_SOCKETS:
         assert ClientSocket(serving.port, path.removeprefix("api/"), None).closed()[0] == 1008
+
+
+async def test_a_token_that_ends_closes_the_socket(
+    stack: RunningStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "SECONDS_BETWEEN_CHECKS", 0.01)
+    told: list[Any] = []
+    socket = opening.Socket({}, AsyncMock(), AsyncMock(side_effect=told.append))
+    token = await sync_to_async(token_of)("viewer")
+    client = await opening.in_thread(opening.client_of, token, Membership.Role.VIEWER)
+    assert isinstance(client, opening.Client)
+    await sync_to_async(revoke_all)()
+
+    with pytest.raises(opening.Gone):
+        await opening.watched(socket, client, Membership.Role.VIEWER)
+
+    assert [each["code"] for each in told] == [1008]
 
 
 def test_other_sockets_are_refused_before_they_open(serving: Serving) -> None:

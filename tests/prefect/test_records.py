@@ -292,5 +292,15 @@ class TestArtifacts:
         assert by_rows.json()["data"] == [{"x": 1}]
         assert by_columns.json()["data"] == [{"x": 1, "y": 3}, {"x": 2, "y": 4}]
 
+    def test_editors_delete_them(self, operator: Caller, editor: Caller, new_run: NewRun) -> None:
+        address = f"/api/artifacts/{self.make(operator, new_run()).json()['id']}"
+
+        codes = [
+            Client().delete(address, headers={"authorization": f"Bearer {caller.token}"}).status_code
+            for caller in (operator, editor, editor)
+        ]
+
+        assert codes == [403, 204, 404]
+
     def test_runs_of_others_are_refused(self, foreigner: Caller, new_run: NewRun) -> None:
         assert self.make(foreigner, new_run()).status_code == 409
