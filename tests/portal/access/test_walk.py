@@ -166,7 +166,6 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
         "variables": variable.id, "blocks": block.id, "retention_policies": policy.id,
         "background_tasks": background.id,
         "calendars": Calendar.objects.create(workspace=run.workspace, name="bank").id,
-        "flow_run_states": run.state_id,
     }  # fmt: skip
 
 
