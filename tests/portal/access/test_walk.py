@@ -125,7 +125,8 @@ def test_another_workspace_is_not_there(foreigner: Caller, new_run: Callable[...
     answers = {path: statuses_of(foreigner, path, body) for path in own}
 
     assert len(own) >= 9
-    assert {path: got for path, got in answers.items() if not set(got) <= {404, 405} or 404 not in got} == {}
+    closed = {404, 405, 422}  # some read the body before they look for the object
+    assert {path: got for path, got in answers.items() if not set(got) <= closed or 404 not in got} == {}
     run.refresh_from_db()
     assert (run.state_type, run.version) == ("SCHEDULED", 1)
 
