@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from runs.models import ConcurrencyLimit, Slot, Waiter
+from runs.models import ConcurrencyLimit, FlowRun, Slot, Waiter
 from tests.factories import make_run
 from tests.portal.fixtures import Caller
 
@@ -170,11 +170,11 @@ def test_a_rate_frees_itself(operator: Caller, editor: Caller) -> None:
 def test_slots_of_a_flow_run_are_free_when_it_is_over(operator: Caller, editor: Caller) -> None:
     make(editor, limit=1)
     run = make_run()
+    FlowRun.objects.update(state_type="RUNNING")
     take(operator, "gcl-a", holder={"type": "flow_run", "id": str(run.id)})
     assert take(operator, "gcl-a").status_code == 423
 
-    run.state_type = "COMPLETED"
-    run.save()
+    FlowRun.objects.update(state_type="COMPLETED")
 
     assert take(operator, "gcl-a").status_code == 200
 
