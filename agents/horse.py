@@ -85,7 +85,11 @@ class HorseRecorder(DatabaseRecorder):
 def keep_run_logs_to_the_run() -> None:
     """Writing each line to the agent's own output, too, would take more time than all the rest of logging."""
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: not hasattr(record, "flow_run_id"))
+        handler.addFilter(_is_of_no_run)
+
+
+def _is_of_no_run(record: logging.LogRecord) -> bool:
+    return not hasattr(record, "flow_run_id")
 
 
 def execute(claimed: Claimed, conninfo: dict[str, Any], spare: Spare) -> None:

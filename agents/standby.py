@@ -19,6 +19,7 @@ import redis
 from agents import doorbell, horse
 from agents.claim import Claimed
 from agents.guard import Guard
+from agents.rehearsal import rehearse
 from agents.spare import Spare
 from flows.sdk.signals import TerminationSignal
 from runs.session import PsycopgSession
@@ -94,12 +95,14 @@ class Standby:
             raise
 
     def _stand_by(self, reading: int, writing: int) -> None:
-        """In the child: wait for the order, and carry it out; end if there comes none."""
+        """In the child: rehearse, wait for the order, and carry it out; end if there comes none."""
         os.close(writing)
         with suppress(redis.RedisError):
             doorbell.connection().ping()  # opens the connection for hints
         order = b""
         with suppress(TerminationSignal), os.fdopen(reading, "rb") as pipe:
+            horse.keep_run_logs_to_the_run()
+            rehearse()
             order = pipe.read()
         if order:
             horse.execute(pickle.loads(order), self._conninfo, self._spare)

@@ -69,7 +69,7 @@ def plan(wish: Wish, now: datetime) -> Plan:
     drawer = Drawer(wish, within)
     _check_size(drawer)
     try:
-        cells, place = drawer.draw(Place(), AT_ONCE)
+        cells, place = drawer.draw(Place(), AT_ONCE + 1)  # one more tells whether these are all
         behind, _ = ([], place) if place.is_end else _from_the_end(drawer)
     except (ScheduleError, OverflowError) as error:
         raise refuse("schedule", str(error)) from error

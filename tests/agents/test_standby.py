@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runs.models import FlowRun
 from tests.faults.conftest import Stage
 from tests.processes import RunningStack, wait_until
 
@@ -39,6 +40,16 @@ def test_the_next_run_is_its_own(stack: RunningStack) -> None:
     ready = standing_by(agent.pid)
     assert stage.started(stage.create("quick")) == ready
     wait_until(lambda: horses(agent.pid) - {ready}, what="another one stands by")
+
+
+def test_its_rehearsal_is_seen_by_nobody(stack: RunningStack) -> None:
+    stage = Stage(stack)
+    agent = stage.agent()
+    standing_by(agent.pid)
+    stage.ended(stage.create("quick"))
+    assert [run.flow.name for run in FlowRun.objects.select_related("flow")] == ["quick"]
+    assert "rehears" not in agent.output
+    assert "Completed" not in agent.output
 
 
 def test_a_run_starts_although_it_was_killed(stack: RunningStack) -> None:
