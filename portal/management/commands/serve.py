@@ -6,7 +6,7 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, connection
+from django.db import DatabaseError, connection
 
 from portal.prefect.receipts import ReceiptProtocol
 from runs.session import DjangoSession
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             )
         # WhiteNoise streams its files from an ordinary iterator; they are small, and cached by browsers.
         warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
-        with suppress(OperationalError):  # away for now: nobody is judged by heartbeats meanwhile, either
+        with suppress(DatabaseError):  # away, or not prepared yet: nobody is judged by heartbeats meanwhile
             hear_from_now_on(DjangoSession())
             connection.close()
         self.stdout.write(f"Serving on http://{host}:{port}")
