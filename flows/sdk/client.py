@@ -34,7 +34,6 @@ class ApiClient:
 
     def __init__(self, url: str, key: str = "") -> None:
         self.url = url.rstrip("/")
-        self._key = key
         self._address = urlsplit(self.url)
         if self._address.scheme not in {"http", "https"} or not self._address.hostname:
             raise ValueError(f"PORTAL_API_URL must be http://HOST:PORT/api, not {url!r}.")
@@ -42,10 +41,6 @@ class ApiClient:
         self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         self._connection: HTTPConnection | None = None
         self._lock = Lock()
-
-    def again(self) -> "ApiClient":
-        """Another one like this, with a connection of its own."""
-        return ApiClient(self.url, self._key)
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer's JSON. `path` begins behind "/api/"."""

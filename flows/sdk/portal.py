@@ -54,7 +54,7 @@ class RemotePortal:
 
     def apart(self) -> "RemotePortal":
         """The same server on a connection of its own: for calls that take long."""
-        return RemotePortal(self._client.again())
+        return RemotePortal(self._client.another())
 
     def close(self) -> None:
         """Drop the connection; the next call opens a new one."""
