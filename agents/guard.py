@@ -84,6 +84,9 @@ class Guard:
                 file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)],
                 setpgroup=group,
             )
+        except OSError:
+            os.close(self._writing)
+            raise
         finally:
             os.close(reading)
 

@@ -190,7 +190,7 @@ def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: 
         OPEN,
         deployment__in=served.filter(paused=False),
         state_type=StateType.SCHEDULED,
-        lease_expires=None,
+        leased=False,
         expected_start_time__lte=before or ALWAYS,
     ).exclude(_RETRIED_IN_PROCESS)
     return list(waiting.order_by("expected_start_time", "id").values_list("id", flat=True)[:limit])

@@ -8,6 +8,7 @@ the run: what that horse had begun must not hold the row.
 
 import mmap
 import time
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -39,7 +40,8 @@ class Spare:
         """While there is nothing to do: `open` one, and let it go by its own name. Never raises."""
         self.open()
         if self.session is not None and self._is_named_after_run:
-            self.session.rename(NAME)
+            with suppress(psycopg.Error), patience(PATIENCE_SECONDS):
+                self.session.rename(NAME)
         self._is_named_after_run = False
 
     def open(self) -> None:

@@ -37,10 +37,14 @@ class Horse:
     order: int
     since: float
 
+    @property
+    def is_old(self) -> bool:
+        return time.monotonic() - self.since >= LONGEST_SECONDS
+
     def take_order(self, order: bytes) -> bool:
-        """Hand it its order. False if it has ended, or would have to read before there is room for the rest:
-        it may stand still."""
-        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+        """Hand it its order. False if it has ended or stands still, or would have to read before there is
+        room for the rest: it may stand still by then."""
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None:
             return False
         with suppress(BrokenPipeError, BlockingIOError):
             if os.write(self.order, order) == len(order):
@@ -67,7 +71,7 @@ class Standby:
 
     def prepare(self) -> None:
         """While there is nothing to do: have one, younger than a minute. Never raises."""
-        if self._horse is not None and time.monotonic() - self._horse.since < LONGEST_SECONDS:
+        if self._horse is not None and not self._horse.is_old:
             return
         self.dismiss()
         self._spare.prepare()
@@ -99,20 +103,24 @@ class Standby:
         os.close(writing)
         with suppress(redis.RedisError):
             doorbell.connection().ping()  # opens the connection for hints
-        order = b""
-        with suppress(TerminationSignal), os.fdopen(reading, "rb") as pipe:
+        claimed: Claimed | None = None
+        # It does not wait for the pipe's end: another child of the agent may have a copy of that.
+        with suppress(TerminationSignal, EOFError, pickle.UnpicklingError), os.fdopen(reading, "rb") as pipe:
             horse.keep_run_logs_to_the_run()
             rehearse()
-            order = pipe.read()
-        if order:
-            horse.execute(pickle.loads(order), self._conninfo, self._spare)
+            claimed = pickle.load(pipe)
+        if claimed is not None:
+            horse.execute(claimed, self._conninfo, self._spare)
 
     def start(self, claimed: Claimed) -> Horse | None:
-        """Have it execute this run. None: there is none, or it is dead."""
+        """Have it execute this run. None: there is none that could.
+
+        It may be old: while the agent was busy with something else, it stood by.
+        """
         ready = self._horse
         if ready is None:
             return None
-        if not ready.take_order(pickle.dumps(claimed)):
+        if ready.is_old or not ready.take_order(pickle.dumps(claimed)):
             self.dismiss()
             return None
         self._horse = None

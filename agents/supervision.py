@@ -97,9 +97,13 @@ class Supervision:
         self._claimed = claimed
         self._horse = horse
         self._grace = grace_seconds
-        self._pidfd = os.pidfd_open(horse)
         self._known = children() - {horse}  # one run at a time: children that come later are its own
-        self._guard = guard or Guard(horse)
+        self._pidfd = os.pidfd_open(horse)
+        try:
+            self._guard = guard or Guard(horse)
+        except OSError:
+            os.close(self._pidfd)
+            raise
         self._when_gone = when_gone
         self._renew_at = time.monotonic() + RENEW_SECONDS
         self._kill_at: float | None = None

@@ -209,7 +209,15 @@ class AgentWorker(RingListener):
             return self._watched(process.pid, watch)
         pid, guard = self._horse_for(claimed)
         take_back = self._spare.take_back
-        return self._watched(pid, partial(Supervision, self._session, claimed, pid, grace, guard, take_back))
+        try:
+            return self._watched(
+                pid, partial(Supervision, self._session, claimed, pid, grace, guard, take_back)
+            )
+        except OSError:
+            if guard is not None:
+                guard.close()
+            take_back()  # it had begun to use the connection
+            raise
 
     def _horse_for(self, claimed: Claimed) -> tuple[int, Guard | None]:
         """The horse that stands by for this run, or a new one."""
