@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -79,9 +80,12 @@ class EventFeed:
         start = await persistently(database_time) - FAR
         tail = Tail(self._keys_since, self._rows_of, start)
         async with hints_of([workspace_group(self.workspace_id), events_group(self.workspace_id)]) as hints:
+            far_at = 0.0
             while True:
-                # Without a hint there is time to look further back.
-                back = NEAR if await hints.wait(SECONDS_WITHOUT_HINT) else FAR
+                await hints.wait(SECONDS_WITHOUT_HINT)
+                back = NEAR
+                if (moment := monotonic()) >= far_at:  # also where hints never cease
+                    back, far_at = FAR, moment + SECONDS_WITHOUT_HINT
                 while rows := await persistently(tail.look, back):
                     for listener in self.listeners:
                         listener.offer(rows)

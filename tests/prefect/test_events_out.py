@@ -1,5 +1,6 @@
 """`/api/events/out` and `/api/logs/out`, raw: what is sent first, what next, and to whom."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,21 +12,23 @@ import pytest
 from asgiref.sync import sync_to_async
 from websockets.exceptions import InvalidStatus
 
+from flows.catalog.json_text import json_text
 from flows.models import Membership, Workspace
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine
 from flows.sdk.states import Cancelling, Pending, Running
 from portal.live.routing import CLIENT_SOCKETS
 from portal.prefect import opening
+from portal.prefect.tail import NEAR
 from runs.batch import record_lines
-from runs.events import store_events
+from runs.events import INSERT, store_events
 from runs.models import FlowRun, FlowRunState
-from runs.session import DjangoSession
+from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
 from runs.transition import transition
 from tests.factories import make_run
 from tests.prefect.serving import Serving, revoke_all, serving, token_of
 from tests.prefect.sockets import ClientSocket, event
-from tests.processes import RunningStack
+from tests.processes import RunningStack, wait_until
 
 __all__ = ["serving"]
 SOON = 1.5  # seconds
@@ -48,10 +51,10 @@ def names(socket: ClientSocket, count: int) -> list[str]:
     return [socket.hear(SOON)["event"]["event"] for _ in range(count)]
 
 
-def is_silent(socket: ClientSocket) -> bool:
+def is_silent(socket: ClientSocket, seconds: float = 0.5) -> bool:
     """Whether nothing comes within a moment."""
     try:
-        socket.raw.recv(0.5)
+        socket.raw.recv(seconds)
     except TimeoutError:
         return True
     return False
@@ -114,6 +117,24 @@ def test_two_sockets_and_a_burst(serving: Serving) -> None:
         for socket in (first, second):
             heard = [socket.hear()["event"]["id"] for _ in events]
             assert sorted(heard) == sorted(each["id"] for each in events)
+
+
+def test_what_was_long_under_way_is_heard_among_much_else(serving: Serving) -> None:
+    late, elsewhere = event("order.late"), PsycopgSession(conninfo_of_django())
+    workspace_id = Workspace.objects.get(name="default").id
+
+    with listening(serving, event={"name": ["order.late"]}) as socket:
+        with elsewhere.transaction() as under_way:
+            under_way.execute(INSERT, [workspace_id, json_text([late])])
+            until = time.monotonic() + 2 * NEAR.total_seconds()
+            while time.monotonic() < until:
+                emit(event("order.paid"))
+        wait_until(lambda: goes_on_and_is_heard(socket), what="the late one is heard")
+
+
+def goes_on_and_is_heard(socket: ClientSocket) -> bool:
+    emit(event("order.paid"))
+    return not is_silent(socket, 0.02)
 
 
 def test_another_workspace_hears_nothing(serving: Serving) -> None:
