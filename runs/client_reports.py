@@ -31,13 +31,14 @@ DETAILS = (
     "next_scheduled_start_time", "cache_key", "cache_expiration",
 )  # fmt: skip
 
-# Locked in key order, as every writer of runs does. The lock also lets one reporter of a run at a time look
-# for task runs by their keys, so that two cannot both find none.
+# Locked from the newest on: a subflow comes before its caller, as when it enters a state and its stand-in
+# follows. The lock also lets one reporter of a run at a time look for task runs by their keys, so that two
+# cannot both find none.
 TOUCH = f"""
 WITH mine AS (
     SELECT r.id FROM runs_flowrun r LEFT JOIN runs_flowrun root ON root.id = r.root_run_id
     WHERE r.id = ANY(%s) AND r.workspace_id = %s AND {BY_PREFECT}
-    ORDER BY r.id FOR NO KEY UPDATE OF r
+    ORDER BY r.id DESC FOR NO KEY UPDATE OF r
 )
 UPDATE runs_flowrun r SET version = version + 1 FROM mine WHERE r.id = mine.id
 RETURNING r.id, r.workspace_id, r.version, r.state_type, r.state_name
