@@ -5,7 +5,6 @@ from typing import Any, ClassVar, cast
 
 import django_filters
 import orjson
-from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
@@ -21,41 +20,12 @@ from portal.api.fields import TextField
 from portal.api.filters import TextInFilter, UUIDInFilter
 from portal.api.of_run import OfRun
 from portal.api.prefect_fields import DEPLOYMENT, FLOW, FLOW_RUN
-from portal.api.prefect_filter import (
-    Fields,
-    condition,
-    count_of,
-    ids,
-    page_of,
-    part_of,
-    texts,
-    through,
-)
+from portal.api.prefect_filter import Fields, ids, page_of, part_of, texts, through
+from portal.api.prefect_lists import PrefectLists
 from portal.api.resource import Resource, Row, Rows, read
 from runs.client_reports import record_client_artifact
 from runs.models import Artifact
 from runs.session import DjangoSession
-
-JOINED: dict[str, Fields] = {
-    "artifacts": {
-        "id": ids("id"),
-        "latest_id": ids("id"),
-        "key": texts("key"),
-        "flow_run_id": ids("flow_run_id"),
-        "task_run_id": ids("task_run_id"),
-        "type": texts("type"),
-    },
-    "flow_runs": through("flow_run__", FLOW_RUN),
-    "flows": through("flow_run__flow__", FLOW),
-    "deployments": through("flow_run__deployment__", DEPLOYMENT),
-}
-SORTS = {
-    "ID_DESC": ("-created", "-id"),
-    "CREATED_DESC": ("-created", "-id"),
-    "UPDATED_DESC": ("-created", "-id"),
-    "KEY_DESC": ("-key", "-id"),
-    "KEY_ASC": ("key", "id"),
-}
 
 
 class ArtifactFilter(django_filters.FilterSet):
@@ -82,7 +52,7 @@ class ArtifactChangeInput(serializers.Serializer[Any]):
     description = TextField(max_length=1_000_000)
 
 
-class Artifacts(OfRun, Resource):
+class Artifacts(PrefectLists, OfRun, Resource):
     """`/api/artifacts`"""
 
     model = Artifact
@@ -90,6 +60,26 @@ class Artifacts(OfRun, Resource):
     filterset_class = ArtifactFilter
     ordering = "created"
     ordering_fields = ("created",)
+    joined: ClassVar[Mapping[str, Fields]] = {
+        "artifacts": {
+            "id": ids("id"),
+            "latest_id": ids("id"),
+            "key": texts("key"),
+            "flow_run_id": ids("flow_run_id"),
+            "task_run_id": ids("task_run_id"),
+            "type": texts("type"),
+        },
+        "flow_runs": through("flow_run__", FLOW_RUN),
+        "flows": through("flow_run__flow__", FLOW),
+        "deployments": through("flow_run__deployment__", DEPLOYMENT),
+    }
+    sorts: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "ID_DESC": ("-created", "-id"),
+        "CREATED_DESC": ("-created", "-id"),
+        "UPDATED_DESC": ("-created", "-id"),
+        "KEY_DESC": ("-key", "-id"),
+        "KEY_ASC": ("key", "id"),
+    }
     roles: ClassVar[Mapping[str, Membership.Role]] = {
         "create": Membership.Role.OPERATOR,
         "partial_update": Membership.Role.OPERATOR,
@@ -133,22 +123,12 @@ class Artifacts(OfRun, Resource):
         self.get_object().delete()
         return Response(status=204)
 
-    @action(detail=False, methods=["post"])
-    def filter(self, request: Request) -> Response:
-        """The artifacts that the filters mean, at most 200 of them."""
-        rows = page_of(request.data, SORTS).of(self._wanted(request)).values(*self.columns)
-        return Response(self.shape(list(rows)))
-
-    @action(detail=False, methods=["post"])
-    def count(self, request: Request) -> Response:
-        """How many there are; more than 100,000 are not counted."""
-        return Response(count_of(self._wanted(request)))
-
     @action(detail=False, methods=["post"], url_path="latest/filter")
     def filter_latest(self, request: Request) -> Response:
         """The newest artifact of each key, at most 200 of them, in the order of the keys."""
-        page = page_of(request.data, SORTS)
-        newest = self._wanted(request).exclude(key=None).order_by("workspace", "key", "-created")
+        page = page_of(request.data, self.sorts)
+        found = self.get_queryset().filter(self.wanted(request)).exclude(key=None)
+        newest = found.order_by("workspace", "key", "-created")
         rows = newest.distinct("workspace", "key").values(*self.columns)[
             page.offset : page.offset + page.limit
         ]
@@ -162,12 +142,6 @@ class Artifacts(OfRun, Resource):
         if row is None:
             raise NotFound(f"There is no artifact {key}, or you may not see it.")
         return Response(self.shape([row])[0])
-
-    def _wanted(self, request: Request) -> QuerySet[Any]:
-        found: QuerySet[Any] = Artifact.objects.for_actor(actor_of(request))
-        for name, fields in JOINED.items():
-            found = found.filter(condition(part_of(request.data, name), fields, name))
-        return found
 
     def _record(self, request: Request, artifact: NewArtifact) -> None:
         workspace = home_workspace(actor_of(request), Membership.Role.OPERATOR)

@@ -88,12 +88,6 @@ def details_as_json(details: Mapping[str, Any], run_id: UUID) -> Row:
     return {"data": details.get("data"), "state_details": {"flow_run_id": run_id, **told}}
 
 
-def scheduled_time_of(state: State) -> datetime | None:
-    """When a new run in this state is due; None: now."""
-    told = state.details.get("scheduled_time")
-    return datetime.fromisoformat(told) if told else None
-
-
 def _policy_of(row: Row) -> Row:
     told = row["empirical_policy"] or {}
     return {**NO_RETRIES, **told, "retry_type": None, **{name: row[name] for name in IN_POLICY}}

@@ -20,7 +20,7 @@ from portal.access.actors import actor_of
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import ObjectField, TextField
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
-from portal.api.flow_run_filters import FlowRunFilterActions
+from portal.api.flow_run_filters import FlowRunLists
 from portal.api.flow_run_shape import COLUMNS, flow_run_as_json, runs_as_json, state_as_json
 from portal.api.reports import Reported
 from portal.api.resource import Row, Rows, read
@@ -85,7 +85,7 @@ class AgainInput(serializers.Serializer[Any]):
     name = TextField(max_length=200)
 
 
-class FlowRuns(FlowRunFilterActions, RunInputActions, RunResultActions, Reported):
+class FlowRuns(FlowRunLists, RunInputActions, RunResultActions, Reported):
     """`/api/flow_runs`"""
 
     model = FlowRun

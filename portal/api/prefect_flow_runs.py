@@ -22,7 +22,6 @@ from flows.sdk.states import Pending
 from portal.access.actors import actor_of, created_by, need_role
 from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import LabelsField, ObjectField, TagsField, TextField
-from portal.api.flow_run_shape import scheduled_time_of
 from portal.api.parents import parent_of
 from portal.api.resource import Resource, Row, read
 from portal.api.state_inputs import StateInput, state_from
@@ -31,6 +30,7 @@ from runs.by_flow import Told, make_run_of_flow, root_of_subflow
 from runs.create import NewRun
 from runs.models import FlowRun
 from runs.session import DjangoSession
+from runs.transition import scheduled_time_of
 
 TOLD = ("flow_version", "empirical_policy", "context")
 # What the process that executes a run goes by: nobody else changes it under way.

@@ -36,7 +36,7 @@ BY_NAME: Mapping[str, tuple[Any, ...]] = {
 
 def body_of(request: Request) -> Mapping[str, Any]:
     """The filters of a request; none in an empty one. Raises InvalidInput for what is no object."""
-    body: Any = request.data or {}
+    body: Any = {} if request.data is None else request.data
     if not isinstance(body, Mapping):
         raise InvalidInput([FieldError("body", "must be a JSON object")])
     return body
@@ -61,14 +61,15 @@ class PrefectLists(Listed):
     @action(detail=False, methods=["post"])
     def count(self, request: Request) -> Response:
         """How many there are; more than 100,000 are not counted."""
-        return Response(count_of(self.get_queryset().filter(self._wanted(request))))
+        return Response(count_of(self.get_queryset().filter(self.wanted(request))))
 
     def filtered(self, request: Request, among: QuerySet[Any]) -> Any:
         """The page of these rows that the body asks for, as JSON. Raises InvalidInput."""
         page = page_of(request.data, self.sorts)
-        return self.shape(list(page.of(among.filter(self._wanted(request))).values(*self.columns)))
+        return self.shape(list(page.of(among.filter(self.wanted(request))).values(*self.columns)))
 
-    def _wanted(self, request: Request) -> Q:
+    def wanted(self, request: Request) -> Q:
+        """What the body's filters mean. Raises InvalidInput."""
         body, actor, wanted = body_of(request), actor_of(request), Q()
         for name, fields in self.joined.items():
             wanted &= condition(body.get(name), fields, name)

@@ -22,7 +22,7 @@ from portal.api.fields import state_of
 from portal.api.filters import ChoiceInFilter, TagsFilter
 from portal.api.of_run import OfRun
 from portal.api.resource import Resource, Row, Rows, understood
-from portal.api.task_run_filters import TaskRunFilterActions
+from portal.api.task_run_filters import TaskRunLists
 from portal.prefect.incoming import TASK_RUN_PART, StatePart, TaskRunPart, entered
 from runs.client_reports import DETAILS, add_task_run, record_task_states
 from runs.models import TaskRun
@@ -64,7 +64,7 @@ NEW_TASK_RUN = TypeAdapter(NewTaskRunInput)
 SET_STATE = TypeAdapter(SetTaskStateInput)
 
 
-class TaskRuns(TaskRunFilterActions, OfRun, Resource):
+class TaskRuns(TaskRunLists, OfRun, Resource):
     """`/api/task_runs`"""
 
     model = TaskRun

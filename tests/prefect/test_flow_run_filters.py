@@ -127,6 +127,12 @@ def test_counts(viewer: Caller, new_run: NewRun) -> None:
     assert viewer.post("/api/flow_runs/count", {"flow_runs": {"name": {"any_": ["run-1"]}}}).json() == 1
 
 
+@pytest.mark.parametrize("what", ["flow_runs", "task_runs", "artifacts", "deployments"])
+@pytest.mark.parametrize("body", [[], ["flow_runs"], 1])
+def test_what_is_no_object_is_not_counted(viewer: Caller, what: str, body: Any) -> None:
+    assert viewer.post(f"/api/{what}/count", body).status_code == 422
+
+
 def test_a_page_takes_as_many_queries_as_a_run(viewer: Caller, new_run: NewRun) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as caught:
