@@ -23,7 +23,9 @@ def not_due(run: FlowRun, schedule: Schedule | None, when: str) -> NotDue:
     """Why `run` of `schedule` is not due; `when` says in UTC when it will be."""
     if schedule is None or run.slot is None:
         return NotDue("not_due_yet", f"It is due at {when}.", None)
-    due = f"It is due at {when} ({_clock(run.expected_start_time, schedule.timezone)})"
+    due = f"It is due at {when}"
+    if schedule.timezone != "UTC":
+        due += f" ({_clock(run.expected_start_time, schedule.timezone)})"
     if run.slot != run.expected_start_time and schedule.calendar_policy == CalendarPolicy.MOVE:
         why = _why_closed(schedule, run.slot)
         if schedule.calendar and why:

@@ -6,15 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from agents.claimable import IN_ORDER, LIVE_AND_SHUT, ROOM, claimable
+from agents.claimable import IN_ORDER, LIVE_AND_SHUT, MISSED, PLANNED, ROOM, claimable
 from agents.models import Worker, WorkPool, WorkQueue
 from agents.models.work_pool import DEFAULT_POOL
 from agents.models.work_queue import DEFAULT_QUEUE
 from flows.models import Deployment
-from runs.models import FlowRun, FlowRunState
+from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL, StateType
 
 BATCH = 10_000
@@ -172,28 +172,36 @@ def check_type(pool: WorkPool, type: str) -> None:
 
 
 FOR_PREFECT = Q(work_queue=None) | Q(work_queue__work_pool__type=WorkPool.Type.PREFECT)
-_RETRIED_IN_PROCESS = Q(state_name="AwaitingRetry") & Q(
-    Exists(FlowRunState.objects.filter(id=OuterRef("state_id"), state_details__retry_in_process=True))
-)
-OPEN = Q(work_queue=None) | Q(work_queue__paused=False, work_queue__work_pool__paused=False)
+POLL_SERVED = f"""
+WITH {PLANNED}
+SELECT r.id
+FROM runs_flowrun r
+LEFT JOIN agents_workqueue q ON q.id = r.work_queue_id
+LEFT JOIN agents_workpool p ON p.id = q.work_pool_id
+WHERE r.deployment_id = ANY(%(deployments)s) AND r.state_type = 'SCHEDULED' AND NOT r.leased
+  AND r.expected_start_time <= %(before)s
+  AND (q.id IS NULL OR (p.type = 'prefect' AND NOT p.paused AND NOT q.paused))
+  AND NOT {RETRIED_IN_PROCESS} AND NOT {MISSED}
+ORDER BY r.expected_start_time, r.id
+LIMIT %(limit)s
+"""
 
 
-def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: int) -> list[UUID]:
+def poll_served(deployment_ids: Sequence[UUID], before: datetime | None, limit: int | None) -> list[UUID]:
     """The runs of these deployments that the Prefect process which serves them may start, the earliest first.
 
     `before` None: also those of the future. Takes nothing, as `poll`. Notes that they are polled.
     """
     served = Deployment.objects.filter(FOR_PREFECT, id__in=deployment_ids)
     served.update(last_polled=Now())
-    waiting = FlowRun.objects.filter(
-        FOR_PREFECT,
-        OPEN,
-        deployment__in=served.filter(paused=False),
-        state_type=StateType.SCHEDULED,
-        leased=False,
-        expected_start_time__lte=before or ALWAYS,
-    ).exclude(_RETRIED_IN_PROCESS)
-    return list(waiting.order_by("expected_start_time", "id").values_list("id", flat=True)[:limit])
+    values: dict[str, Any] = {
+        "deployments": list(served.filter(paused=False).values_list("id", flat=True)),
+        "before": before or ALWAYS,
+        "limit": limit or MOST_POLLED,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(POLL_SERVED, values)
+        return [run_id for (run_id,) in cursor.fetchall()]
 
 
 def note_heartbeat(pool: WorkPool, name: str, interval_seconds: float) -> None:

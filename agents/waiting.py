@@ -112,7 +112,7 @@ def _no_queue(run: FlowRun, around: Surroundings) -> Reason:
         text = "It belongs to no work queue: no agent will start it. Whoever made it reports its states."
         return reason("no_queue", text, since=run.created)
     if run.deployment.work_queue_id is None:
-        return of_server(run, run.deployment, around)
+        return _missed(run) if run.id in around.missed else of_server(run, run.deployment, around)
     text = "Its work queue was deleted, so no agent finds it."
     fix = "Cancel it, and run its deployment again."
     return reason("queue_deleted", text, link("deployment", run.deployment.id), fix=fix)

@@ -1,4 +1,6 @@
-"""Deleting a deployment without leaving runs that nobody could start."""
+"""Deleting deployments and plans without leaving runs that nobody could start."""
+
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -23,11 +25,16 @@ def delete_deployment(deployment: Deployment) -> None:
     without the deployment it could not find its code; what runs goes on, and history stays."""
     for backfill_id in list(open_backfills(deployment).values_list("id", flat=True)):
         cancel_backfill(backfill_id, WHY)
-    with transaction.atomic():
-        planned = FlowRun.objects.select_for_update(skip_locked=True, of=("self",))
-        ids = list(planned.filter(PLANNED, deployment=deployment).values_list("id", flat=True))
-        FlowRun.objects.filter(id__in=ids).delete()
+    remove_planned(deployment.id)
     waiting = FlowRun.objects.filter(deployment=deployment, state_type=StateType.SCHEDULED)
     for run_id in list(waiting.values_list("id", flat=True)):
         transition(DjangoSession(), run_id, Cancelling(message=WHY))
     deployment.delete()
+
+
+@transaction.atomic
+def remove_planned(deployment_id: UUID) -> None:
+    """Delete the runs that the deployment's schedules planned and nobody began with, late ones as well."""
+    planned = FlowRun.objects.select_for_update(skip_locked=True, of=("self",))
+    ids = list(planned.filter(PLANNED, deployment_id=deployment_id).values_list("id", flat=True))
+    FlowRun.objects.filter(id__in=ids).delete()

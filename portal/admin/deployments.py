@@ -20,7 +20,7 @@ from flows.catalog.versions import note_version
 from flows.models import Deployment, Membership, Schedule
 from portal.access.actors import actor_of, has_role
 from portal.admin.agents import lamp
-from portal.admin.filters import ScopedRelatedFilter
+from portal.admin.filters import COMING, ScopedRelatedFilter
 from portal.admin.forms import DeploymentForm
 from portal.admin.looks import when
 from portal.admin.schedules import shown
@@ -173,7 +173,7 @@ def _about(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         "may_run": may_run,
         "quarantined": is_in_quarantine(deployment),
         "may_schedule": has_role(actor_of(request), Membership.Role.EDITOR, deployment.workspace_id),
-        "runs": runs.order_by("-created")[:RUNS_SHOWN],
+        "runs": runs.exclude(COMING).order_by("-created", "-id")[:RUNS_SHOWN],  # those have their own list
         "strip": bars(recent_runs([deployment.pk], count=40)[deployment.pk]),
         "for_prefect": is_for_prefect(deployment),
         "pull_steps": [name for step in deployment.pull_steps for name in step],  # options may hold secrets

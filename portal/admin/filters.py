@@ -5,12 +5,14 @@ from typing import Any
 
 from django.contrib.admin import ChoicesFieldListFilter, RelatedFieldListFilter, SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from flows.models import Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE
 from portal.access.actors import actor_of
+from runs.removal import PLANNED
 
 MOST_CHOICES = 200
 
@@ -33,6 +35,36 @@ class StateFilter(ChoicesFieldListFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.title = "state"
+
+
+COMING = PLANNED & Q(expected_start_time__gt=Now())
+"""What schedules have planned and is not due yet: up to a hundred runs of each."""
+
+
+class ComingFilter(SimpleListFilter):
+    """Leaves out what is only planned: a schedule of each minute would fill the first page with it."""
+
+    title = "coming"
+    parameter_name = "coming"
+    shown = "shown"
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        self.is_asked_for = "state_type__exact" in request.GET
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(self.shown, self.shown)]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Hidden unless somebody asks for them, or for a state."""
+        is_shown = self.is_asked_for or self.value() == self.shown
+        hide = changelist.get_query_string(remove=[self.parameter_name, "p"])
+        show = changelist.get_query_string({self.parameter_name: self.shown}, ["p"])
+        yield {"selected": not is_shown, "query_string": hide, "display": "hidden"}
+        yield {"selected": is_shown, "query_string": show, "display": self.shown}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.is_asked_for or self.value() == self.shown else queryset.exclude(COMING)
 
 
 class WorkspaceFilter(SimpleListFilter):

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from agents.waiting import NEEDED, first_reasons
-from portal.admin.filters import ScopedRelatedFilter, StateFilter, WorkspaceFilter
+from portal.admin.filters import ComingFilter, ScopedRelatedFilter, StateFilter, WorkspaceFilter
 from portal.admin.keyset import KeysetChangeList
 from portal.admin.looks import NOTHING, badge, head_line, span, when
 from portal.admin.scoped import ScopedAdmin
@@ -47,6 +47,7 @@ class FlowRunAdmin(ScopedAdmin):
         ("flow", ScopedRelatedFilter),
         ("deployment", ScopedRelatedFilter),
         WorkspaceFilter,
+        ComingFilter,
     )
     list_select_related = ("flow", *NEEDED)
     ordering = ("-created", "-id")

@@ -7,12 +7,14 @@ from django import forms
 from django.contrib.admin import display
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.timezone import now
 
-from agents.models import WorkPool, WorkQueue
+from agents.models import Worker, WorkPool, WorkQueue
 from agents.pools import InUseError, check_type
 from portal.admin.agents import lamp
 from portal.admin.generic import AnyForm
-from portal.admin.looks import NOTHING
+from portal.admin.looks import NOTHING, when
 from portal.admin.scoped import ScopedAdmin, ScopedInline
 from runs.models import FlowRun
 from runs.models.flow_run import UNDER_WAY
@@ -64,6 +66,26 @@ class WorkQueueInline(ScopedInline):
         return self.may_write(request, obj)
 
 
+class WorkerInline(ScopedInline):
+    """The Prefect workers that poll the pool, as they say themselves."""
+
+    model = Worker
+    verbose_name_plural = "workers"
+    fields = readonly_fields = ("status", "name", "heard")
+    ordering = ("-last_heartbeat_time",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @display(description="status")
+    def status(self, worker: Worker) -> SafeString:
+        return lamp(worker.is_online(now()), "online", "silent")
+
+    @display(description="last heard of")
+    def heard(self, worker: Worker) -> SafeString:
+        return when(worker.last_heartbeat_time)
+
+
 class WorkPoolList(ChangeList):
     """Counts the runs that are under way in a whole page of pools with one query."""
 
@@ -83,7 +105,7 @@ class WorkPoolAdmin(ScopedAdmin):
     list_select_related = ("workspace",)
     search_fields = ("name",)
     ordering = ("name",)
-    inlines = (WorkQueueInline,)
+    inlines = (WorkQueueInline, WorkerInline)
     addable = True
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -95,6 +117,10 @@ class WorkPoolAdmin(ScopedAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: WorkPool | None = None) -> Any:
         """How processes are started is asked where it plays a part."""
         return FIELDSETS[: 2 if obj is None or obj.type == WorkPool.Type.PROCESS else 1]
+
+    def get_inlines(self, request: HttpRequest, obj: WorkPool | None = None) -> Any:
+        """Workers come to pools of Prefect's alone."""
+        return self.inlines if obj and obj.type == WorkPool.Type.PREFECT else self.inlines[:1]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Agents were started with these names."""

@@ -8,7 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents.pools import MOST_POLLED, poll_served
+from agents.pools import poll_served
 from flows.catalog.parameters import storage_errors, validate
 from flows.models import Deployment, Membership
 from portal.access.actors import actor_of, created_by, workspaces_with_role
@@ -76,7 +76,7 @@ class DeploymentRuns(DeploymentSchedules):
             workspace__in=workspaces_with_role(actor, Membership.Role.OPERATOR),
         )
         ids = list(mine.values_list("id", flat=True))
-        found = poll_served(ids, body.get("scheduled_before"), body.get("limit", MOST_POLLED))
+        found = poll_served(ids, body.get("scheduled_before"), body.get("limit"))
         rows = runs_as_json(FlowRun.objects.filter(id__in=found).values(*COLUMNS))
         return Response(sorted(rows, key=lambda row: found.index(row["id"])))
 

@@ -38,7 +38,7 @@ from portal.api.schedules import spec_from
 from portal.api.work_queues import given_of
 from runs.models import FlowRun, TaskRun
 from runs.quarantine import lift_quarantine
-from runs.removal import delete_deployment
+from runs.removal import delete_deployment, remove_planned
 
 MOST_VERSIONS = 200
 Role = Membership.Role
@@ -148,8 +148,14 @@ class Deployments(PrefectLists, DeploymentRuns):
 
     @action(detail=True, methods=["post"])
     def pause_deployment(self, request: Request, pk: str) -> Response:
-        """Let its runs wait, and its schedules make none."""
-        change_deployment(self.get_object().id, {"paused": True})
+        """Let its runs wait, and its schedules make none.
+
+        What they planned of a deployment that Prefect's processes run goes: a script that ends pauses what it
+        served, and must not find a heap of late runs when it serves again.
+        """
+        deployment = change_deployment(self.get_object().id, {"paused": True})
+        if is_for_prefect(deployment):
+            remove_planned(deployment.id)
         return Response(status=200)
 
     @action(detail=True, methods=["post"])

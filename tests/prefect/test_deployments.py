@@ -1,5 +1,6 @@
 """Flows and deployments as Prefect's clients make, change, poll and delete them."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -8,12 +9,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from agents.claim import claim
-from agents.models import WorkPool, WorkQueue
+from agents.models import ServiceStatus, WorkPool, WorkQueue
 from agents.pools import InUseError, check_type
+from agents.services.database import database_time
 from flows.models import Deployment, Schedule
 from runs.models import FlowRun
 from runs.session import DjangoSession
-from tests.agents.services.builders import make_agent
+from tests.agents.services.builders import make_agent, make_schedule, report_success
 from tests.factories import make_deployment, make_queue, make_run
 from tests.portal.fixtures import Caller
 
@@ -315,6 +317,52 @@ def test_others_are_not_handed_out(editor: Caller, foreigner: Caller, viewer: Ca
     assert editor.post(path, {"deployment_ids": "all"}).status_code == 422
     Deployment.objects.update(paused=True)
     assert editor.post(path, body).json() == []
+
+
+def planned(caller: Caller, deployment: dict[str, Any], ago: timedelta = timedelta()) -> str:
+    """A run that the deployment's schedule made for a time that has passed."""
+    run_id: str = run_of(caller, deployment).json()["id"]
+    due = database_time() - ago
+    run = FlowRun.objects.filter(id=run_id)
+    run.update(schedule=Schedule.objects.get(), slot=due, expected_start_time=due)
+    return run_id
+
+
+def test_what_no_scheduler_looked_after_is_not_handed_out(editor: Caller, flow_id: str) -> None:
+    """After an outage the missed-runs policy decides first, however soon the process asks."""
+    made = deploy(editor, flow_id)
+    report_success("materialise", ago=timedelta(minutes=25))
+    missed = planned(editor, made, ago=timedelta(minutes=20))
+    asked_for = run_of(editor, made).json()["id"]
+    path, body = f"{DEPLOYMENTS}get_scheduled_flow_runs", {"deployment_ids": [made["id"]]}
+
+    assert [run["id"] for run in editor.post(path, body).json()] == [asked_for]
+    reasons = editor.get(f"/api/flow_runs/{missed}").json()["waiting_on"]
+    assert "missed" in [each["code"] for each in reasons]
+
+    ServiceStatus.objects.update(last_success=database_time())
+    assert {run["id"] for run in editor.post(path, body).json()} == {missed, asked_for}
+
+
+def test_pausing_takes_the_plans_of_a_served_deployment_away(editor: Caller, flow_id: str) -> None:
+    """As with Prefect: `serve()` pauses when it ends, and does not find a heap of late runs next time."""
+    made = deploy(editor, flow_id)
+    asked_for = run_of(editor, made).json()["id"]
+    planned(editor, made, ago=timedelta(minutes=2))
+
+    assert editor.post(f"{DEPLOYMENTS}{made['id']}/pause_deployment", {}).status_code == 200
+
+    assert [str(run.id) for run in FlowRun.objects.all()] == [asked_for]
+
+
+def test_pausing_keeps_the_late_runs_that_wait_for_agents(editor: Caller, deployment: Deployment) -> None:
+    schedule = make_schedule(deployment, cron="@hourly")
+    late = make_run(deployment, parameters={"year": 1962})
+    FlowRun.objects.filter(id=late.id).update(schedule=schedule, slot=database_time())
+
+    editor.post(f"{DEPLOYMENTS}{deployment.id}/pause_deployment", {})
+
+    assert FlowRun.objects.filter(id=late.id).exists()
 
 
 def test_polling_costs_the_same_however_many_runs_wait(editor: Caller, flow_id: str) -> None:

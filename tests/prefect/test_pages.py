@@ -1,13 +1,16 @@
 """What Portal's pages say of what Prefect's processes run."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.test import Client
 
-from agents.models import WorkPool
+from agents.models import Worker, WorkPool
+from agents.pools import note_heartbeat
+from agents.services.database import database_time
 from flows.models import Deployment, Workspace
 from tests.factories import make_deployment, make_queue, make_run
 from tests.portal.fixtures import member as member
@@ -85,6 +88,22 @@ def test_a_deployment_does_not_change_sides(
         served.id: of_prefect.id,
         deployment.id: deployment.work_queue_id,
     }
+
+
+def test_the_page_of_a_pool_shows_its_workers(member: Member, workspace: Workspace) -> None:
+    pool = make_queue(pool="px").work_pool
+    WorkPool.objects.update(type="prefect")
+    note_heartbeat(pool, "anna", 30)
+    note_heartbeat(pool, "bert", 30)
+    Worker.objects.filter(name="bert").update(last_heartbeat_time=database_time() - timedelta(minutes=2))
+    path = f"/admin/agents/workpool/{pool.id}/change/"
+
+    text = member("viewer").get(path).content.decode()
+
+    anna, bert = (text.index(f">{name}<") for name in ("anna", "bert"))
+    assert text.index(">online<") < anna < text.index(">silent<") < bert
+    WorkPool.objects.update(type="agents")
+    assert "anna" not in member("operator").get(path).content.decode()
 
 
 def test_the_links_that_clients_print_lead_to_the_pages_here(member: Member, served: Deployment) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from agents.models import Agent, ServiceStatus
-from flows.models import Deployment, Workspace
+from flows.models import Deployment, Schedule, Workspace
 from portal.access.tokens import create_token
 from runs.models import ConcurrencyLimit, FlowRun
 from tests.factories import default_workspace, make_deployment, make_queue, make_run
@@ -137,6 +137,27 @@ def test_runs_are_filtered_by_the_url(superuser: Client, deployment: Deployment)
     assert shown(f"deployment__id__exact={other.deployment_id}") == ["two"]
     assert shown(f"flow__id__exact={deployment.flow_id}") == ["one"]
     assert shown("state_type__exact=FAILED") == []
+
+
+def test_what_schedules_have_only_planned_does_not_fill_the_list(
+    superuser: Client, deployment: Deployment
+) -> None:
+    schedule, hour = Schedule.objects.create(deployment=deployment, cron="* * * * *"), timedelta(hours=1)
+    run, due, coming, asked_for = (make_run(deployment) for _ in range(4))
+    FlowRun.objects.filter(id__in=[due.id, coming.id]).update(schedule=schedule)
+    later = FlowRun.objects.filter(id__in=[coming.id, asked_for.id])
+    later.update(expected_start_time=datetime.now(UTC) + hour)
+    of_deployment = f"/admin/flows/deployment/{deployment.id}/change/"
+
+    for page in (RUNS, of_deployment):
+        assert shown_in(superuser, page) == {run.id, due.id, asked_for.id}
+    for query in ("?coming=shown", "?state_type__exact=SCHEDULED"):
+        assert coming.id in shown_in(superuser, RUNS + query)
+
+
+def shown_in(client: Client, page: str) -> set[UUID]:
+    """The runs to which the page leads."""
+    return {UUID(found) for found in re.findall(rf"{RUNS}([0-9a-f-]+)/", client.get(page).content.decode())}
 
 
 def test_runs_are_listed_one_workspace_at_a_time(superuser: Client, elsewhere: Workspace) -> None:

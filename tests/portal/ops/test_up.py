@@ -42,6 +42,12 @@ def test_an_empty_folder_becomes_a_ready_stack(running: UpStack) -> None:
     assert running.is_ready()
 
 
+def test_nothing_fails_meanwhile(running: UpStack) -> None:
+    """The server loads while the tables are made."""
+    assert "Traceback" not in running.output
+    assert "again in" not in running.output
+
+
 def test_it_prints_url_login_and_key_once(running: UpStack) -> None:
     key = (running.data / "api-key").read_text().strip()
 
