@@ -191,7 +191,7 @@ def test_the_list_of_runs_reads_one_workspace_even_if_there_is_only_one(superuse
     read = [sql for sql in queries_of(superuser, RUNS) if 'FROM "runs_flowrun"' in sql]
 
     assert len(read) == 1
-    assert 'WHERE "runs_flowrun"."workspace_id" = ' in read[0]
+    assert 'WHERE ("runs_flowrun"."workspace_id" = ' in read[0]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class UpStack(Child):
         self.home = home
         self.port = port or free_port()
         super().__init__(
+            [sys.executable, str(PROJECT / "manage.py")],
             ["up", "--port", str(self.port), "--agents", "1", "--no-demo", *arguments],
             plain_environment(),
             home,
