@@ -129,8 +129,10 @@ class ConcurrencyLimitAdmin(ScopedAdmin):
 
 
 def holder_of(slot: Slot | Waiter) -> SafeString | str:
-    """The run that holds or wants the slots, as a link; else what it said of itself."""
+    """The run that holds or wants the slots, as a link; else what it said of itself: Prefect's clients
+    say nothing."""
     if slot.flow_run is None:
-        return str(slot)
+        unsaid = format_html('<span class="quiet" title="lease {}">did not say who</span>', slot.lease)
+        return slot.holder or unsaid
     url = reverse("admin:runs_flowrun_change", args=[slot.flow_run.pk])
     return format_html('<a href="{}">{}</a>', url, slot.flow_run.name)

@@ -11,7 +11,7 @@ from django.test import Client
 from agents.models import Worker, WorkPool
 from agents.pools import note_heartbeat
 from agents.services.database import database_time
-from flows.models import Deployment, Workspace
+from flows.models import Deployment, Schedule, Workspace
 from tests.factories import make_deployment, make_queue, make_run
 from tests.portal.fixtures import member as member
 
@@ -65,6 +65,16 @@ def test_lists_show_tags_and_no_labels(member: Member, served: Deployment) -> No
     for text in (deployments, runs):
         assert ">srv<" in text
         assert "prefect.flow.id" not in text
+
+
+def test_what_comes_next_says_that_its_deployment_is_paused(member: Member, served: Deployment) -> None:
+    Schedule.objects.create(deployment=served, cron="@daily")
+    viewer = member("viewer")
+    assert ", once it is resumed" not in viewer.get(page_of(served)).content.decode()
+
+    Deployment.objects.update(paused=True)
+
+    assert "Next 20, once it is resumed" in viewer.get(page_of(served)).content.decode()
 
 
 def change(client: Client, deployment: Deployment, queue_id: Any) -> Any:

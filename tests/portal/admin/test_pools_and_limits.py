@@ -31,11 +31,20 @@ def test_a_limit_shows_who_stands_in_line(superuser: Client) -> None:
     limit = ConcurrencyLimit.objects.create(workspace=default_workspace(), name="database", limit=1)
     for name in ("first", "second"):
         run = make_run(name=name)
+        FlowRun.objects.filter(id=run.id).update(state_type="RUNNING")
         acquire(DjangoSession(), Wanted(run.workspace_id, uuid4(), ["database"], 1, 60, flow_run_id=run.id))
 
     page = superuser.get(f"/admin/runs/concurrencylimit/{limit.id}/change/").content.decode()
 
     assert page.index(">first<") < page.lower().index("waiting, in this order") < page.index(">second<")
+
+
+def test_a_holder_that_did_not_say_who_it_is_has_no_name(superuser: Client) -> None:
+    limit = ConcurrencyLimit.objects.create(workspace=default_workspace(), name="database", limit=1)
+    acquire(DjangoSession(), Wanted(limit.workspace_id, uuid4(), ["database"], 1, 60))
+
+    for page in ("", f"{limit.id}/change/"):
+        assert "did not say who" in superuser.get(f"/admin/runs/concurrencylimit/{page}").content.decode()
 
 
 def test_a_deployment_s_limit_is_set_on_its_page(superuser: Client) -> None:
