@@ -18,7 +18,7 @@ function patchBadge(hint) {
   const same = badge.classList.contains(`state-${type}`);
   badge.className = `badge state-${type}`;
   badge.lastChild.textContent = hint.state_name;
-  if (!same) badge.firstElementChild.textContent = "";
+  if (!same) badge.firstElementChild.textContent = "\u200b"; // an empty one would make the row higher
   holder.dataset.version = hint.version;
 }
 
