@@ -22,7 +22,7 @@ from flows.sdk.states import Pending, State
 from flows.sdk.wire import verdict_as_json
 from portal.access.actors import actor_of, created_by, home_workspace, need_role
 from portal.api.errors import Conflict, InvalidInput, problems_of
-from portal.api.fields import ObjectField, TagsField
+from portal.api.fields import NumberField, ObjectField, TagsField
 from portal.api.parsers import ReportParser
 from portal.api.prefect_flow_runs import PrefectFlowRuns
 from portal.api.resource import read
@@ -46,7 +46,7 @@ class NewRunInput(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=200, required=False, allow_null=True)
     parameters = ObjectField(required=False, allow_null=True)
     tags = TagsField()
-    lease_seconds = serializers.FloatField(required=False, allow_null=True, min_value=5, max_value=3600)
+    lease_seconds = NumberField(required=False, allow_null=True, min_value=5, max_value=3600)
 
 
 @dataclass
