@@ -196,6 +196,8 @@ def _any(field: Field, value: Any) -> Q:
 
 
 def _all(field: Field, value: Any) -> Q:
+    if not field.is_list:
+        raise ValueError("is for lists")
     return Q(**{f"{field.path}__contains": _values(field, value)})
 
 
@@ -206,7 +208,13 @@ def _is_null(field: Field, value: Any) -> Q:
     return empty if as_switch(value) else ~empty
 
 
+def _like(field: Field, value: Any) -> Q:
+    _must_be_text(field)
+    return Q(**{f"{field.path}__icontains": as_text(value)})
+
+
 def _starts_with(field: Field, value: Any) -> Q:
+    _must_be_text(field)
     beginnings = _values(field, value)
     if len(beginnings) > MOST_BEGINNINGS:
         raise ValueError(f"must have at most {MOST_BEGINNINGS} values")
@@ -214,6 +222,11 @@ def _starts_with(field: Field, value: Any) -> Q:
     for each in beginnings:
         found |= Q(**{f"{field.path}__istartswith": each})
     return found
+
+
+def _must_be_text(field: Field) -> None:
+    if field.read is not as_text or field.is_list:
+        raise ValueError("is for texts")
 
 
 def _compared(lookup: str) -> Callable[[Field, Any], Q]:
@@ -224,7 +237,7 @@ OPERATORS: Mapping[str, Callable[[Field, Any], Q]] = {
     "any_": _any,
     "not_any_": lambda field, value: ~_any(field, value),
     "all_": _all,
-    "like_": lambda field, value: Q(**{f"{field.path}__icontains": as_text(value)}),
+    "like_": _like,
     "startswith_": _starts_with,
     "is_null_": _is_null,
     "exists_": lambda field, value: ~_is_null(field, value),

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 TASK_RUN, FLOW_RUN = "prefect.task-run.", "prefect.flow-run."
 HEARTBEAT = "prefect.flow-run.heartbeat"
+MOST_IN_NAME, MOST_IN_RESOURCE = 300, 500  # characters, as the columns have
 RESOURCE_ID, ROLE = "prefect.resource.id", "prefect.resource.role"
 
 Labels = Annotated[dict[str, str], Field(max_length=1000)]
@@ -100,7 +101,7 @@ def store(workspace_id: UUID, events: list[ClientEvent]) -> None:
 
 def _store(workspace_id: UUID, events: Sequence[ClientEvent]) -> None:
     ours = [event for event in events if _is_of_task_run(event)]
-    others = [event for event in events if not _is_of_task_run(event)]
+    others = [event for event in events if not _is_of_task_run(event) and _fits(event)]
     states = [state for event in ours if (state := task_state_of(event))]
     session = DjangoSession()
     with session.transaction() as tx:
@@ -109,6 +110,14 @@ def _store(workspace_id: UUID, events: Sequence[ClientEvent]) -> None:
         note_heartbeats(tx, workspace_id, _alive(others))
         if others:
             store_events(session, workspace_id, [asdict(event) for event in others])
+
+
+def _fits(event: ClientEvent) -> bool:
+    """Whether its columns can hold it: found by PostgreSQL, it would cost the whole batch."""
+    if len(event.event) <= MOST_IN_NAME and len(event.resource[RESOURCE_ID]) <= MOST_IN_RESOURCE:
+        return True
+    logger.warning("Left out the event %s: its name or its resource's is too long.", event.id)
+    return False
 
 
 def _is_of_task_run(event: ClientEvent) -> bool:
