@@ -102,8 +102,12 @@ UPDATE runs_flowrun SET last_heartbeat = clock_timestamp()
 WHERE id = ANY(%s) AND workspace_id = %s AND lease_expires IS NULL
 """
 
-FOREIGN_TASK_RUNS = """
+# What no task outside of flows is: a task run of somebody else, or a flow run, whose log its lines would
+# get into.
+NO_TASKS_OF_OURS = """
 SELECT id FROM runs_taskrun WHERE id = ANY(%s) AND workspace_id IS DISTINCT FROM %s
+UNION ALL
+SELECT id FROM runs_flowrun WHERE id = ANY(%s)
 """
 
 
@@ -192,7 +196,8 @@ def record_client_lines(tx: Transaction, workspace_id: UUID, lines: Iterable[tup
     given = list(lines)
     alone = {line.task_run_id for _, line in given if line.flow_run_id == line.task_run_id}
     versions = _touch(tx, workspace_id, {line.flow_run_id for _, line in given} - alone)
-    foreign = {row[0] for row in tx.execute(FOREIGN_TASK_RUNS, [list(alone), workspace_id])}
+    known = list(alone)
+    foreign = {row[0] for row in tx.execute(NO_TASKS_OF_OURS, [known, workspace_id, known])}
     allowed = (versions.keys() | alone) - foreign
     kept = [(id, line) for id, line in given if line.flow_run_id in allowed]
     if len(kept) < len(given):

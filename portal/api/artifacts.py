@@ -11,11 +11,12 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from flows.catalog.parameters import FieldError
 from flows.models import Membership
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import NewArtifact
 from portal.access.actors import actor_of, home_workspace
-from portal.api.errors import Conflict
+from portal.api.errors import Conflict, InvalidInput
 from portal.api.fields import TextField
 from portal.api.filters import TextInFilter, UUIDInFilter
 from portal.api.of_run import OfRun
@@ -26,6 +27,9 @@ from portal.api.resource import Resource, Row, Rows, read
 from runs.client_reports import record_client_artifact
 from runs.models import Artifact
 from runs.session import DjangoSession
+
+# Of the names of columns, which stand in each row: a table by columns may be far smaller than by rows.
+MOST_CHARACTERS = 16_000_000
 
 
 class ArtifactFilter(django_filters.FilterSet):
@@ -159,5 +163,8 @@ def _native(type: str, data: Any) -> Any:
     except ValueError:
         return data
     if isinstance(table, dict) and table and all(isinstance(column, list) for column in table.values()):
+        rows = min(map(len, table.values()))
+        if rows * sum(map(len, table)) > MOST_CHARACTERS:
+            raise InvalidInput([FieldError("data", "a table this large is kept elsewhere: link to it")])
         return [dict(zip(table, row, strict=False)) for row in zip(*table.values(), strict=False)]
     return table

@@ -19,7 +19,7 @@ from flows.models import Deployment, Membership, Schedule
 from flows.models.schedule import EPOCH
 from portal.access.actors import actor_of, created_by, has_role
 from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import ObjectField, TagsField, TextField
+from portal.api.fields import NumberField, ObjectField, TagsField, TextField
 from portal.api.filters import ChoiceInFilter, UUIDInFilter
 from portal.api.flow_run_shape import COLUMNS as FLOW_RUN_COLUMNS
 from portal.api.flow_run_shape import flow_run_as_json
@@ -74,7 +74,7 @@ class BackfillInput(serializers.Serializer[Any]):
     end = MomentField(required=False, allow_null=True)
     schedule_id = serializers.UUIDField(required=False, allow_null=True)
     cron = TextField(max_length=200)
-    interval = serializers.FloatField(required=False, allow_null=True, min_value=1, max_value=MOST_SECONDS)
+    interval = NumberField(required=False, allow_null=True, min_value=1, max_value=MOST_SECONDS)
     anchor_date = serializers.DateTimeField(required=False, allow_null=True)
     timezone = TextField(max_length=64)
     grid = ObjectField(required=False, allow_null=True)

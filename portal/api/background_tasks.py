@@ -28,7 +28,7 @@ from flows.sdk.sealing import answer_name, call_name
 from portal import background_bell
 from portal.access.actors import actor_of, home_workspace, need_role
 from portal.api.errors import InvalidInput, Unavailable
-from portal.api.fields import TagsField, TextField
+from portal.api.fields import NumberField, TagsField, TextField
 from portal.api.logs import LogFilter
 from portal.api.resource import Resource, Row, read
 from portal.api.task_runs import COLUMNS, TaskRunFilter, TaskRuns
@@ -86,7 +86,7 @@ class StateInput(serializers.Serializer[Any]):
     run_count = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
     start_time = serializers.DateTimeField(allow_null=True)
     end_time = serializers.DateTimeField(allow_null=True)
-    total_run_time = serializers.FloatField(min_value=0)
+    total_run_time = NumberField(min_value=0)
 
 
 class LineInput(serializers.Serializer[Any]):
@@ -199,6 +199,8 @@ class BackgroundTasks(Resource):
             return Response({"rung": background_bell.heard(workspace.id, BELL_SECONDS, is_there_one)})
         except RedisError as error:
             raise Unavailable(detail="Redis is away: ask for tasks without waiting for the bell.") from error
+        except background_bell.TooManyError as error:
+            raise Unavailable(detail="Too many wait for the bell: ask for tasks by the clock.") from error
 
     @action(detail=True, methods=["post"])
     def report(self, request: Request, pk: str) -> Response:

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from flows.models import Membership
 from flows.scoping import Actor
 from portal.access.actors import actor_of, home_workspace
-from portal.api.fields import UUID_PATTERN, TextField
+from portal.api.fields import UUID_PATTERN, NumberField, TextField
 from portal.api.resource import Row, Rows, read
 from portal.api.tag_limits import TagLimits
 from runs import limits
@@ -41,7 +41,7 @@ class LimitInput(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=200)
     limit = serializers.IntegerField(min_value=0, max_value=MOST_SLOTS)
     active = serializers.BooleanField(required=False, allow_null=True)
-    slot_decay_per_second = serializers.FloatField(required=False, allow_null=True, min_value=0)
+    slot_decay_per_second = NumberField(required=False, allow_null=True, min_value=0)
 
 
 class AcquireInput(serializers.Serializer[Any]):
@@ -50,9 +50,7 @@ class AcquireInput(serializers.Serializer[Any]):
     lease_id = serializers.UUIDField()
     names = serializers.ListField(child=serializers.CharField(max_length=200), min_length=1, max_length=100)
     occupy = serializers.IntegerField(min_value=1, max_value=MOST_SLOTS)
-    lease_seconds = serializers.FloatField(
-        required=False, allow_null=True, min_value=1, max_value=MOST_LEASE_SECONDS
-    )
+    lease_seconds = NumberField(required=False, allow_null=True, min_value=1, max_value=MOST_LEASE_SECONDS)
     flow_run_id = serializers.UUIDField(required=False, allow_null=True)
     task_run_id = serializers.UUIDField(required=False, allow_null=True)
     holder = TextField(max_length=400)
@@ -62,13 +60,13 @@ class AcquireInput(serializers.Serializer[Any]):
 class RenewInput(serializers.Serializer[Any]):
     """The body of renew."""
 
-    lease_seconds = serializers.FloatField(min_value=1, max_value=MOST_LEASE_SECONDS)
+    lease_seconds = NumberField(min_value=1, max_value=MOST_LEASE_SECONDS)
 
 
 class TurnInput(serializers.Serializer[Any]):
     """The body of turn."""
 
-    seconds = serializers.FloatField(min_value=0, max_value=MOST_WAIT_SECONDS)
+    seconds = NumberField(min_value=0, max_value=MOST_WAIT_SECONDS)
 
 
 class ConcurrencyLimits(TagLimits):

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from flows.models import CollisionStrategy
 from flows.models.deployment import KNOWN_TO_PREFECT
-from portal.api.fields import LabelsField, ObjectField, TagsField, TextField
+from portal.api.fields import LabelsField, NumberField, ObjectField, TagsField, TextField
 from portal.api.resource import Row
 from portal.api.schedules import ScheduleInput
 from runs.models.flow_run import HIGHEST, LOWEST
@@ -58,7 +58,7 @@ class DeploymentChange(serializers.Serializer[Any]):
     paused = serializers.BooleanField(required=False, allow_null=True)
     hand_back = serializers.BooleanField(required=False, allow_null=True)
     crash_retries = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=1000)
-    crash_retry_delay_seconds = serializers.FloatField(required=False, allow_null=True, min_value=0)
+    crash_retry_delay_seconds = NumberField(required=False, allow_null=True, min_value=0)
     job_variables = ObjectField(required=False, allow_null=True)
     enforce_parameter_schema = serializers.BooleanField(required=False, allow_null=True)
     concurrency_limit = serializers.IntegerField(

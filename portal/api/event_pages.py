@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils.timezone import now
 from pydantic import ValidationError
 
+from flows.catalog.json_text import json_text
 from flows.catalog.parameters import FieldError
 from flows.scoping import Actor
 from portal.api.errors import InvalidInput, problems_of
@@ -49,8 +50,9 @@ class EventPages:
             sent, limit, occurred, id = orjson.loads(
                 base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
             )
-            return cls(actor, sent, min(int(limit), 200), (datetime.fromisoformat(occurred), UUID(id)))
-        except (binascii.Error, ValueError, TypeError, AttributeError):
+            after = datetime.fromisoformat(occurred), UUID(id)
+            return cls(actor, sent, max(1, min(int(limit), 200)), after)
+        except (binascii.Error, ValueError, TypeError, AttributeError, OverflowError):
             raise InvalidInput([FieldError("page-token", "is not one of ours; start again")]) from None
 
     def read(self) -> tuple[list[dict[str, Any]], str]:
@@ -85,4 +87,5 @@ class EventPages:
 
     def _token(self) -> str:
         place = self.after or (None, None)
-        return base64.urlsafe_b64encode(orjson.dumps([self.sent, self.limit, *place])).decode().rstrip("=")
+        text = json_text([self.sent, self.limit, *place], default=str)
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.utils.timezone import now
 from rest_framework import serializers
 from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -87,8 +88,11 @@ class Events(Listed):
 
         A bare list is what Prefect's clients send: 204, and what they say of task runs counts.
         """
-        workspace = home_workspace(actor_of(request), Membership.Role.OPERATOR)
+        actor = actor_of(request)
+        workspace = home_workspace(actor, Membership.Role.OPERATOR)
         if isinstance(request.data, list):
+            if actor.run_id is not None:
+                raise PermissionDenied("A run's token reports no task runs of others.")
             store(workspace.id, understood(EVENTS, request))
             return Response(status=204)
         events = read(EventsInput, request)["events"]

@@ -1,9 +1,12 @@
 """Pieces that several resources share: how a state looks, how text and lists come in."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
+
+from flows.catalog.parameters import storage_errors
 
 UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 TAGS_AT_MOST = 100
@@ -30,6 +33,16 @@ class TagsField(serializers.ListField):
         super().__init__(required=False, allow_null=True, max_length=TAGS_AT_MOST)
 
 
+class NumberField(serializers.FloatField):
+    """A finite number. DRF's own reads the texts "nan" and "inf", and NaN lies within any bounds."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        number = super().to_internal_value(data)
+        if not math.isfinite(number):
+            self.fail("invalid")
+        return number
+
+
 class ObjectField(serializers.JSONField):
     """A JSON object; null means an empty one."""
 
@@ -48,6 +61,8 @@ class LabelsField(ObjectField):
             raise serializers.ValidationError(f"at most {LABELS_AT_MOST} labels.")
         if not all(isinstance(value, str | int | float) for value in labels.values()):
             raise serializers.ValidationError("labels are texts, numbers or switches.")
+        if unfit := storage_errors("labels", labels):
+            raise serializers.ValidationError(unfit[0].message)
         return labels
 
 

@@ -18,7 +18,7 @@ from flows.models import Membership
 from flows.sdk.recorder import Status, Verdict
 from portal.access.actors import actor_of
 from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import ObjectField, TextField
+from portal.api.fields import NumberField, ObjectField, TextField
 from portal.api.filters import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
 from portal.api.flow_run_filters import FlowRunLists
 from portal.api.flow_run_shape import COLUMNS, flow_run_as_json, runs_as_json, state_as_json
@@ -67,7 +67,7 @@ class CancelInput(serializers.Serializer[Any]):
 class SuspendInput(serializers.Serializer[Any]):
     """The body of suspend: `timeout` is in seconds; without one the run waits for ever."""
 
-    timeout = serializers.FloatField(required=False, allow_null=True, min_value=0, max_value=10 * 365 * 86400)
+    timeout = NumberField(required=False, allow_null=True, min_value=0, max_value=10 * 365 * 86400)
     pause_key = TextField(max_length=300)
 
 

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from django.db.models import Max, Min, Q, QuerySet
 from django.utils.timezone import now
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from flows.scoping import Actor
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine
+from portal.api.moments import Moment
 from portal.api.prefect_filter import Field as Column
 from portal.api.prefect_filter import Fields, as_id, as_number, condition, ids, texts, times
 from runs.logs import CLOCK_SKEW
@@ -40,7 +41,7 @@ class SentLine:
     name: str
     level: Annotated[int, Field(ge=-32768, le=32767)]
     message: str
-    timestamp: AwareDatetime
+    timestamp: Moment
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
     id: UUID | None = None

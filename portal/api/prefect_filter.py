@@ -22,6 +22,7 @@ from portal.api.errors import InvalidInput
 MOST_LISTED = 200
 MOST_COUNTED = 100_000  # counting further would make a page slower as runs pile up
 MOST_VALUES = 10_000
+MOST_BEGINNINGS = 100  # of which each is compared with each row
 MOST_OFFSET = 1_000_000_000
 
 Reader = Callable[[Any], Any]
@@ -87,7 +88,7 @@ def one_of(choices: type[Any]) -> Reader:
     allowed = set(choices.values)
 
     def read(value: Any) -> str:
-        if value not in allowed:
+        if as_text(value) not in allowed:
             raise ValueError(f"must be one of {', '.join(sorted(allowed))}")
         return str(value)
 
@@ -174,7 +175,7 @@ def _of_related(field: Related, sent: Mapping[str, Any], where: str) -> Q:
 
 def _joined(parts: list[Q], sent: Mapping[str, Any], where: str) -> Q:
     operator = sent.get("operator") or "and_"
-    if operator not in {"and_", "or_"}:
+    if operator not in ("and_", "or_"):  # no set: it may be a list
         raise InvalidInput([FieldError(f"{where}.operator", "must be and_ or or_")])
     joined = Q()
     for part in filter(None, parts):
@@ -195,6 +196,8 @@ def _any(field: Field, value: Any) -> Q:
 
 
 def _all(field: Field, value: Any) -> Q:
+    if not field.is_list:
+        raise ValueError("is for lists")
     return Q(**{f"{field.path}__contains": _values(field, value)})
 
 
@@ -205,11 +208,25 @@ def _is_null(field: Field, value: Any) -> Q:
     return empty if as_switch(value) else ~empty
 
 
+def _like(field: Field, value: Any) -> Q:
+    _must_be_text(field)
+    return Q(**{f"{field.path}__icontains": as_text(value)})
+
+
 def _starts_with(field: Field, value: Any) -> Q:
+    _must_be_text(field)
+    beginnings = _values(field, value)
+    if len(beginnings) > MOST_BEGINNINGS:
+        raise ValueError(f"must have at most {MOST_BEGINNINGS} values")
     found = Q(pk__in=[])
-    for each in _values(field, value):
+    for each in beginnings:
         found |= Q(**{f"{field.path}__istartswith": each})
     return found
+
+
+def _must_be_text(field: Field) -> None:
+    if field.read is not as_text or field.is_list:
+        raise ValueError("is for texts")
 
 
 def _compared(lookup: str) -> Callable[[Field, Any], Q]:
@@ -220,7 +237,7 @@ OPERATORS: Mapping[str, Callable[[Field, Any], Q]] = {
     "any_": _any,
     "not_any_": lambda field, value: ~_any(field, value),
     "all_": _all,
-    "like_": lambda field, value: Q(**{f"{field.path}__icontains": as_text(value)}),
+    "like_": _like,
     "startswith_": _starts_with,
     "is_null_": _is_null,
     "exists_": lambda field, value: ~_is_null(field, value),

@@ -21,7 +21,7 @@ from flows.sdk.names import random_name
 from flows.sdk.states import Pending
 from portal.access.actors import actor_of, created_by, need_role
 from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import LabelsField, ObjectField, TagsField, TextField
+from portal.api.fields import LabelsField, NumberField, ObjectField, TagsField, TextField
 from portal.api.parents import parent_of
 from portal.api.resource import Resource, Row, read
 from portal.api.state_inputs import StateInput, state_from
@@ -32,6 +32,7 @@ from runs.models import FlowRun
 from runs.session import DjangoSession
 from runs.transition import scheduled_time_of
 
+STORED = ("parameters", "job_variables", "context")
 TOLD = ("flow_version", "empirical_policy", "context")
 # What the process that executes a run goes by: nobody else changes it under way.
 OF_PROCESS = ("parameters", "job_variables", "flow_version", "empirical_policy", "infrastructure_pid")
@@ -44,7 +45,7 @@ class PolicyField(ObjectField):
 
     def to_internal_value(self, data: Any) -> Any:
         policy = super().to_internal_value(data)
-        number = serializers.FloatField(min_value=0, max_value=1_000_000_000)
+        number = NumberField(min_value=0, max_value=1_000_000_000)
         for name in self.NUMBERS:
             if policy.get(name) is not None:
                 number.run_validation(policy[name])
@@ -138,7 +139,8 @@ class PrefectFlowRuns(Resource):
         given = LabelsField().run_validation(request.data)
         with transaction.atomic():
             locked = FlowRun.objects.select_for_update().get(id=run.id)
-            self._change(locked, {"labels": {**(locked.labels or {}), **given}})
+            both = LabelsField().run_validation({**(locked.labels or {}), **given})
+            self._change(locked, {"labels": both})
         return Response(status=204)
 
     def destroy(self, request: Request, pk: str) -> Response:
@@ -168,9 +170,7 @@ def _refuse_if_owned(run: FlowRun, what: str) -> None:
 
 
 def _unfit(body: Row) -> list[FieldError]:
-    return [
-        each for name in ("parameters", "job_variables") for each in storage_errors(name, body.get(name, {}))
-    ]
+    return [each for name in STORED for each in storage_errors(name, body.get(name, {}))]
 
 
 def _queue_of(request: Request, flow: Flow, body: Row) -> UUID | None:

@@ -29,7 +29,7 @@ from portal.api.concurrency_limits import (
     with_holders,
 )
 from portal.api.errors import Conflict, Gone, Locked
-from portal.api.fields import UUID_PATTERN
+from portal.api.fields import UUID_PATTERN, NumberField
 from portal.api.prefect_filter import page_of
 from portal.api.resource import Listed, Row, Rows, read
 from portal.api.work_queues import given_of
@@ -51,7 +51,7 @@ class LimitChange(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=200, required=False)
     limit = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MOST_SLOTS)
     active = serializers.BooleanField(required=False, allow_null=True)
-    slot_decay_per_second = serializers.FloatField(required=False, allow_null=True, min_value=0)
+    slot_decay_per_second = NumberField(required=False, allow_null=True, min_value=0)
 
 
 class NewLimit(LimitChange):
@@ -79,18 +79,14 @@ class SlotsInput(serializers.Serializer[Any]):
 class LeaseInput(SlotsInput):
     """Slots that are held for `lease_duration` seconds, and longer if the lease is renewed."""
 
-    lease_duration = serializers.FloatField(
-        required=False, allow_null=True, min_value=1, max_value=MOST_LEASE_SECONDS
-    )
+    lease_duration = NumberField(required=False, allow_null=True, min_value=1, max_value=MOST_LEASE_SECONDS)
     holder = HolderInput(required=False, allow_null=True)
 
 
 class RenewInput(serializers.Serializer[Any]):
     """The body of renew."""
 
-    lease_duration = serializers.FloatField(
-        required=False, allow_null=True, min_value=1, max_value=MOST_LEASE_SECONDS
-    )
+    lease_duration = NumberField(required=False, allow_null=True, min_value=1, max_value=MOST_LEASE_SECONDS)
 
 
 class ReleaseInput(serializers.Serializer[Any]):

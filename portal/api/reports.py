@@ -1,5 +1,7 @@
 """Runs of scripts and of isolated processes: they create their run, and report what happens in it."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -22,7 +24,8 @@ from flows.sdk.states import Pending, State
 from flows.sdk.wire import verdict_as_json
 from portal.access.actors import actor_of, created_by, home_workspace, need_role
 from portal.api.errors import Conflict, InvalidInput, problems_of
-from portal.api.fields import ObjectField, TagsField
+from portal.api.fields import NumberField, ObjectField, TagsField
+from portal.api.moments import moment
 from portal.api.parsers import ReportParser
 from portal.api.prefect_flow_runs import PrefectFlowRuns
 from portal.api.resource import read
@@ -46,7 +49,7 @@ class NewRunInput(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=200, required=False, allow_null=True)
     parameters = ObjectField(required=False, allow_null=True)
     tags = TagsField()
-    lease_seconds = serializers.FloatField(required=False, allow_null=True, min_value=5, max_value=3600)
+    lease_seconds = NumberField(required=False, allow_null=True, min_value=5, max_value=3600)
 
 
 @dataclass
@@ -187,8 +190,23 @@ def _read_report(body: bytes) -> ReportInput:
         raise InvalidInput(problems_of(error)) from error
     if report.lease_seconds is not None and not 5 <= report.lease_seconds <= 3600:
         raise InvalidInput([FieldError("lease_seconds", "must be between 5 and 3600")])
+    try:
+        for time in filter(None, _times_in(report)):
+            moment(time)
+    except ValueError as error:
+        raise InvalidInput([FieldError("timestamp", f"a time {error}")]) from error
     details = report.proposal.state.details if report.proposal else {}
     wrong = [name for name in TIMES if details.get(name) is not None and not is_time(details[name])]
     if wrong:
         raise InvalidInput([FieldError(f"state.details.{wrong[0]}", "must be an ISO 8601 time with a zone")])
     return report
+
+
+def _times_in(report: ReportInput) -> Iterator[datetime | None]:
+    """The times of a report that are stored as they come."""
+    for event in report.events or ():
+        yield from (event.state.timestamp, event.start_time, event.end_time)
+    for each in report.logs or ():
+        yield each.line.timestamp
+    for result in report.results or ():
+        yield result.expires

@@ -11,7 +11,7 @@ from flows.catalog.schedules import ScheduleSpec
 from flows.catalog.slots import SlotRule
 from flows.models import Schedule
 from flows.models.schedule import EPOCH, CalendarPolicy, MissedRuns
-from portal.api.fields import ObjectField, TextField
+from portal.api.fields import NumberField, ObjectField, TextField
 
 MOST_SECONDS = 3660 * 86400
 MOST_RRULE = 6500
@@ -22,7 +22,7 @@ class RuleInput(serializers.Serializer[Any]):
 
     cron = TextField(max_length=200)
     day_or = serializers.BooleanField(required=False, allow_null=True)
-    interval = serializers.FloatField(required=False, allow_null=True, min_value=1, max_value=MOST_SECONDS)
+    interval = NumberField(required=False, allow_null=True, min_value=1, max_value=MOST_SECONDS)
     rrule = TextField(max_length=MOST_RRULE)
     anchor_date = serializers.DateTimeField(required=False, allow_null=True)
     timezone = TextField(max_length=64)

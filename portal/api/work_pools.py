@@ -25,7 +25,7 @@ from flows.models import Membership
 from flows.models.workspace import NAME_RULE
 from portal.access.actors import actor_of, home_workspace
 from portal.api.errors import Conflict
-from portal.api.fields import ObjectField, TextField
+from portal.api.fields import NumberField, ObjectField, TextField
 from portal.api.filters import TextInFilter
 from portal.api.prefect_fields import WORK_POOL, WORK_QUEUE
 from portal.api.prefect_filter import Fields, condition, page_of
@@ -88,9 +88,7 @@ class HeartbeatInput(serializers.Serializer[Any]):
     """The body of a worker's heartbeat."""
 
     name = serializers.CharField(max_length=200)
-    heartbeat_interval_seconds = serializers.FloatField(
-        required=False, allow_null=True, min_value=1, max_value=86_400
-    )
+    heartbeat_interval_seconds = NumberField(required=False, allow_null=True, min_value=1, max_value=86_400)
 
 
 class WorkPoolFilter(django_filters.FilterSet):
@@ -231,8 +229,7 @@ class WorkPools(PrefectLists, Resource):
         Empty for a pool that agents serve. 404 for a queue that is not there.
         """
         pool, body = self._pool(pk), read(PollInput, request)
-        names = body.get("work_queue_names") or []
-        queues = [self._queue(pk, name) for name in names] if names else list(pool.queues.all())
+        queues = _queues_named(pool, body.get("work_queue_names") or [])
         found = poll(pool, queues, body.get("scheduled_before"), body.get("limit"))
         return Response(handed_out(pool, found))
 
@@ -278,6 +275,15 @@ def _as_json(row: Row, is_ready: bool, default_queue_id: Any) -> Row:
         "status": "PAUSED" if row["paused"] else "READY" if is_ready else "NOT_READY",
         "default_queue_id": default_queue_id,
     }
+
+
+def _queues_named(pool: WorkPool, names: list[str]) -> list[WorkQueue]:
+    """The queues of these names, all of them without any. Raises NotFound."""
+    found = pool.queues.filter(name__in=names) if names else pool.queues.all()
+    queues = list(found)
+    if missing := set(names) - {queue.name for queue in queues}:
+        raise NotFound(f"There is no queue '{min(missing)}' in the work pool '{pool.name}'.")
+    return queues
 
 
 def _queues_of(pool: WorkPool) -> Rows:

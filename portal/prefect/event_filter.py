@@ -19,6 +19,7 @@ EventRow = Mapping[str, Any]
 Labels = Mapping[str, Any]
 Text = Annotated[str, Field(max_length=500)]
 Texts = Annotated[list[Text], Field(max_length=500)]
+MOST_PARTS = 10  # of each kind: every event is compared with all of them
 
 
 def _listed(value: Any) -> Any:
@@ -75,7 +76,7 @@ class ResourceFilter:
 
     id: OneOrMore = Field(default_factory=list)
     id_prefix: OneOrMore = Field(default_factory=list)
-    labels: dict[str, OneOrMore] | None = None
+    labels: Annotated[dict[Text, OneOrMore], Field(max_length=MOST_PARTS)] | None = None
 
     def narrowed(self) -> Q:
         return Q(resource_id__in=self.id) if self.id else Q()
@@ -97,7 +98,7 @@ class RelatedFilter(ResourceFilter):
     """Some related resource is like this, in one of these roles."""
 
     role: OneOrMore = Field(default_factory=list)
-    resources_in_roles: list[tuple[Text, Text]] | None = None
+    resources_in_roles: Annotated[list[tuple[Text, Text]], Field(max_length=500)] | None = None
 
     def narrowed(self) -> Q:
         return _one_of(_related(id) for id in self.id)
@@ -119,7 +120,9 @@ class AnyResourceFilter(ResourceFilter):
     """The resource, or a related one, is like this."""
 
     def narrowed(self) -> Q:
-        return _one_of(Q(resource_id=id) | _related(id) for id in self.id)
+        if not self.id:
+            return Q()
+        return _one_of([Q(resource_id__in=self.id), *map(_related, self.id)])
 
     def includes(self, event: EventRow) -> bool:
         return any(self.matches(each) for each in (event["resource"], *event["related"]))
@@ -129,7 +132,7 @@ class AnyResourceFilter(ResourceFilter):
 class IdFilter:
     """By the event's id; an empty list means all."""
 
-    id: list[UUID] | None = None
+    id: Annotated[list[UUID], Field(max_length=500)] | None = None
 
     def narrowed(self) -> Q:
         return Q(id__in=self.id) if self.id else Q()
@@ -165,8 +168,12 @@ class EventFilter:
     occurred: OccurredFilter | None = None
     event: NameFilter | None = None
     resource: ResourceFilter | None = None
-    related: Annotated[list[RelatedFilter], BeforeValidator(_listed)] = Field(default_factory=list)
-    any_resource: Annotated[list[AnyResourceFilter], BeforeValidator(_listed)] = Field(default_factory=list)
+    related: Annotated[list[RelatedFilter], BeforeValidator(_listed), Field(max_length=MOST_PARTS)] = Field(
+        default_factory=list
+    )
+    any_resource: Annotated[
+        list[AnyResourceFilter], BeforeValidator(_listed), Field(max_length=MOST_PARTS)
+    ] = Field(default_factory=list)
     id: IdFilter | None = None
     text: TextFilter | None = None
     order: str = "DESC"
@@ -207,7 +214,4 @@ def _related(id: str) -> Q:
 
 def _one_of(conditions: Iterable[Q]) -> Q:
     """Whether one of them holds; without any, nothing is said."""
-    found = Q()
-    for each in conditions:
-        found |= each
-    return found
+    return Q(*conditions, _connector=Q.OR)  # joined one by one, each would copy those before

@@ -32,6 +32,7 @@ from portal.prefect.receipts import receipts_of
 logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
+MOST_CHARACTERS = 8 * 1024 * 1024  # of a batch: a frame may have 2 MiB
 LINGER_SECONDS = 0.005  # for more frames to come, which are stored with the first
 ROLE = Membership.Role.OPERATOR
 
@@ -50,12 +51,13 @@ async def events_in(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _batches(socket: Socket) -> AsyncIterator[list[str]]:
-    """The frames as they come, up to 500 at once, until the client goes."""
+    """The frames as they come, up to 500 or 8 MiB at once, until the client goes."""
     coming: asyncio.Future[Message] | None = None
     try:
         while True:
             frames: list[str] = []
-            while len(frames) < MOST_AT_ONCE:
+            characters = 0
+            while len(frames) < MOST_AT_ONCE and characters < MOST_CHARACTERS:
                 coming = coming or asyncio.ensure_future(socket.receive())
                 await asyncio.wait([coming], timeout=LINGER_SECONDS if frames else None)
                 if not coming.done():
@@ -66,6 +68,7 @@ async def _batches(socket: Socket) -> AsyncIterator[list[str]]:
                         yield frames
                     return
                 frames.append(text_in(message))
+                characters += len(frames[-1])
             yield frames
     finally:
         if coming:

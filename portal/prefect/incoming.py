@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.db import DataError, IntegrityError
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from flows.sdk.states import StateType
+from portal.api.moments import Moment
 from portal.api.parsers import without_nul
 from runs.client_reports import DETAILS, ClientTaskState, note_heartbeats, record_task_states
 from runs.events import store_events
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 TASK_RUN, FLOW_RUN = "prefect.task-run.", "prefect.flow-run."
 HEARTBEAT = "prefect.flow-run.heartbeat"
+MOST_IN_NAME, MOST_IN_RESOURCE = 300, 500  # characters, as the columns have
 RESOURCE_ID, ROLE = "prefect.resource.id", "prefect.resource.role"
 
 Labels = Annotated[dict[str, str], Field(max_length=1000)]
@@ -31,7 +33,7 @@ class ClientEvent:
     """One event, as a client sends it. Fields that are not here are ignored."""
 
     id: UUID
-    occurred: AwareDatetime
+    occurred: Moment
     event: Annotated[str, Field(min_length=1)]
     resource: Labels
     related: Annotated[list[Labels], Field(max_length=1000)] = Field(default_factory=list)
@@ -53,8 +55,8 @@ class TaskRunPart:
     tags: list[Annotated[str, Field(max_length=200)]] = Field(default_factory=list)
     task_inputs: dict[str, Any] = Field(default_factory=dict)
     run_count: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    start_time: AwareDatetime | None = None
-    end_time: AwareDatetime | None = None
+    start_time: Moment | None = None
+    end_time: Moment | None = None
     total_run_time: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
 
 
@@ -83,21 +85,23 @@ def read_event(frame: str) -> ClientEvent:
 def store(workspace_id: UUID, events: list[ClientEvent]) -> None:
     """Store events of a workspace's client, in one transaction; safe to repeat.
 
-    Those that cannot be stored are left out, with a line in the log.
+    Those that cannot be stored are left out, with a line in the log: a batch that fails is halved until they
+    stand alone.
     """
     try:
         _store(workspace_id, events)
-    except (DataError, IntegrityError) as error:
+    except (DataError, IntegrityError, ValueError) as error:  # ValueError: a number that JSON cannot hold
         if len(events) == 1:
             logger.warning("Left out the event %s of %s: %s", events[0].id, events[0].event, error)
             return
-        for event in events:
-            store(workspace_id, [event])
+        middle = len(events) // 2
+        store(workspace_id, events[:middle])
+        store(workspace_id, events[middle:])
 
 
 def _store(workspace_id: UUID, events: Sequence[ClientEvent]) -> None:
     ours = [event for event in events if _is_of_task_run(event)]
-    others = [event for event in events if not _is_of_task_run(event)]
+    others = [event for event in events if not _is_of_task_run(event) and _fits(event)]
     states = [state for event in ours if (state := task_state_of(event))]
     session = DjangoSession()
     with session.transaction() as tx:
@@ -106,6 +110,14 @@ def _store(workspace_id: UUID, events: Sequence[ClientEvent]) -> None:
         note_heartbeats(tx, workspace_id, _alive(others))
         if others:
             store_events(session, workspace_id, [asdict(event) for event in others])
+
+
+def _fits(event: ClientEvent) -> bool:
+    """Whether its columns can hold it: found by PostgreSQL, it would cost the whole batch."""
+    if len(event.event) <= MOST_IN_NAME and len(event.resource[RESOURCE_ID]) <= MOST_IN_RESOURCE:
+        return True
+    logger.warning("Left out the event %s: its name or its resource's is too long.", event.id)
+    return False
 
 
 def _is_of_task_run(event: ClientEvent) -> bool:

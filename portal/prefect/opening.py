@@ -17,6 +17,7 @@ from flows.scoping import Actor
 from portal.access.actors import actor_of_user, has_role
 from portal.access.authentication import text_of
 from portal.access.tokens import find_token
+from portal.api.renderers import OrjsonRenderer
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Socket:
         """Send a frame. Raises Gone when the client does not take it."""
         try:
             async with asyncio.timeout(SECONDS_TO_TAKE_A_FRAME):
-                await self.send({"type": "websocket.send", "text": orjson.dumps(frame).decode()})
+                await self.send({"type": "websocket.send", "text": OrjsonRenderer().render(frame).decode()})
         except TimeoutError:
             await self.close(TRY_AGAIN, "The client does not keep up.")
 
