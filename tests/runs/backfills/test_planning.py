@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than ten cells are many, and a chunk has seven."""
-    monkeypatch.setattr(plans, "AT_ONCE", 10)
+    monkeypatch.setattr(plans, "AT_ONCE", 9)
     monkeypatch.setattr(plans, "SHOWN", 3)
     monkeypatch.setattr(planning, "CHUNK", 7)
     monkeypatch.setattr(planning, "CHUNK_OF_TRIED", 7)
