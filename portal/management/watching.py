@@ -1,10 +1,13 @@
 """Following a run from the command line: its states, its log lines, and why it is not running."""
 
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from operator import itemgetter
+from types import FrameType
 from typing import Any
 
 from portal.client import Portal, PortalError
@@ -20,11 +23,38 @@ Entry = tuple[datetime, str]
 def watch(portal: Portal, run_id: str, write: Write) -> str:
     """Write what happens until the run is over; return its final state type.
 
-    A server that is away is waited for up to PATIENCE. Raises PortalError after that.
+    A server that is away is waited for up to PATIENCE. Raises PortalError after that, and KeyboardInterrupt
+    on Ctrl-C. Main thread only.
     """
-    watcher = Watcher(portal, run_id, write)
+    with _interrupts() as check:
+        return _watch(Watcher(portal, run_id, write), check)
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], None]]:
+    """What raises KeyboardInterrupt if there was one: the first is only printed if it comes while the
+    interpreter is in a callback, as of its garbage collection."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _watch(watcher: "Watcher", check: Callable[[], None]) -> str:
     away_since: float | None = None
     while True:
+        check()
         try:
             final = watcher.step()
             away_since = None
