@@ -17,6 +17,7 @@ from portal.api import concurrency_limits as api
 from runs.models import Waiter
 from tests.around.test_limits import make_limit
 from tests.portal.fixtures import Caller
+from tests.processes import wait_until
 
 
 def blocking() -> None:
@@ -40,13 +41,12 @@ def test_whoever_waits_is_woken_by_the_server(
     for patience in ("FIRST_ON_BELL", "LONGEST_ON_BELL"):
         monkeypatch.setattr(sdk, patience, 5.0)
     waiter = threading.Thread(target=code)
+    seats = api._seats._value
 
     with concurrency("database"):
         waiter.start()
-        while not Waiter.objects.exists():
-            time.sleep(0.01)
+        wait_until(lambda: api._seats._value < seats, what="the server holds its request")
         connections.close_all()
-        time.sleep(0.3)  # by now it has been told that the bell listens, and rests again
     freed = time.monotonic()
     waiter.join()
 
@@ -63,8 +63,7 @@ def test_a_server_with_too_many_waiters_is_asked_by_the_clock(
 
     with concurrency("database"):
         waiter.start()
-        while not Waiter.objects.exists():
-            time.sleep(0.01)
+        wait_until(Waiter.objects.exists, what="it stands in line")
         connections.close_all()
     waiter.join(10)
 
