@@ -24,10 +24,10 @@ def score(pid: int) -> int:
 
 def test_the_memory_killer_takes_the_run_and_leaves_the_agent(stage: Stage) -> None:
     with memory_cage(mebibytes=400) as cage:
-        agent = stage.agent()
-        (cage / "cgroup.procs").write_text(str(agent.pid))
+        with cage.entered():
+            agent = stage.agent()
 
-        run = stage.ended(stage.create("greedy"), timeout=30)
+        run = stage.ended(stage.create("greedy"), timeout=60)
 
         assert run.state_type == "CRASHED"
         assert "killed by SIGKILL" in run.state_message and "ran out of memory" in run.state_message
