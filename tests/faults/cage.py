@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -64,10 +64,8 @@ def _home() -> Path:
 
 
 def _move(pid: int, group: Path) -> None:
-    try:
+    with suppress(ProcessLookupError):  # it has just ended
         (group / "cgroup.procs").write_text(str(pid))
-    except ProcessLookupError:
-        pass  # it has just ended
 
 
 @contextmanager
