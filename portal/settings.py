@@ -148,13 +148,13 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["portal.access.permissions.RolePermission"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "portal.api.renderers.AlwaysJSON",
-    "DEFAULT_RENDERER_CLASSES": ["portal.api.renderers.OrjsonRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["portal.api.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "portal.api.base.renderers.AlwaysJSON",
+    "DEFAULT_RENDERER_CLASSES": ["portal.api.base.renderers.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["portal.api.base.parsers.StrictJSONParser"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "portal.api.pagination.KeysetPagination",
-    "EXCEPTION_HANDLER": "portal.api.errors.handle",
+    "DEFAULT_PAGINATION_CLASS": "portal.api.base.pagination.KeysetPagination",
+    "EXCEPTION_HANDLER": "portal.api.base.errors.handle",
     "UNAUTHENTICATED_USER": None,
 }
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from rest_framework.exceptions import APIException
 
-from portal.api.parsers import StrictJSONParser
+from portal.api.base.parsers import StrictJSONParser
 
 
 class StrictJSONField(forms.JSONField):

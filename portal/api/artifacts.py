@@ -16,14 +16,14 @@ from flows.models import Membership
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import NewArtifact
 from portal.access.actors import actor_of, home_workspace
-from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import TextField
-from portal.api.filters import TextInFilter, UUIDInFilter
-from portal.api.of_run import OfRun
-from portal.api.prefect_fields import DEPLOYMENT, FLOW, FLOW_RUN
-from portal.api.prefect_filter import Fields, ids, page_of, part_of, texts, through
-from portal.api.prefect_lists import PrefectLists
-from portal.api.resource import Resource, Row, Rows, read
+from portal.api.base.errors import Conflict, InvalidInput
+from portal.api.base.fields import TextField
+from portal.api.base.of_run import OfRun
+from portal.api.base.resource import Resource, Row, Rows, read
+from portal.api.filtering.columns import DEPLOYMENT, FLOW, FLOW_RUN
+from portal.api.filtering.language import Fields, ids, page_of, part_of, texts, through
+from portal.api.filtering.lists import PrefectLists
+from portal.api.filtering.query import TextInFilter, UUIDInFilter
 from runs.client_reports import record_client_artifact
 from runs.models import Artifact
 from runs.session import DjangoSession

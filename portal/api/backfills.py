@@ -18,13 +18,13 @@ from flows.catalog.slots import SlotRule
 from flows.models import Deployment, Membership, Schedule
 from flows.models.schedule import EPOCH
 from portal.access.actors import actor_of, created_by, has_role
-from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import NumberField, ObjectField, TagsField, TextField
-from portal.api.filters import ChoiceInFilter, UUIDInFilter
-from portal.api.flow_run_shape import COLUMNS as FLOW_RUN_COLUMNS
-from portal.api.flow_run_shape import flow_run_as_json
-from portal.api.resource import Resource, Row, Rows, read
-from portal.api.schedules import MOST_SECONDS
+from portal.api.base.errors import Conflict, InvalidInput
+from portal.api.base.fields import NumberField, ObjectField, TagsField, TextField
+from portal.api.base.resource import Resource, Row, Rows, read
+from portal.api.deployments.schedule_shape import MOST_SECONDS
+from portal.api.filtering.query import ChoiceInFilter, UUIDInFilter
+from portal.api.flow_runs.shape import COLUMNS as FLOW_RUN_COLUMNS
+from portal.api.flow_runs.shape import flow_run_as_json
 from runs.backfills.cells import Cell
 from runs.backfills.counts import counts_of, waiting_on
 from runs.backfills.plan import Plan, plan

@@ -27,11 +27,11 @@ from flows.models import Membership, Workspace
 from flows.sdk.sealing import answer_name, call_name
 from portal import background_bell
 from portal.access.actors import actor_of, home_workspace, need_role
-from portal.api.errors import InvalidInput, Unavailable
-from portal.api.fields import NumberField, TagsField, TextField
-from portal.api.logs import LogFilter
-from portal.api.resource import Resource, Row, read
-from portal.api.task_runs import COLUMNS, TaskRunFilter, TaskRuns
+from portal.api.base.errors import InvalidInput, Unavailable
+from portal.api.base.fields import NumberField, TagsField, TextField
+from portal.api.base.resource import Resource, Row, read
+from portal.api.logs.routes import LogFilter
+from portal.api.task_runs.routes import COLUMNS, TaskRunFilter, TaskRuns
 from runs import announce, background, errands
 from runs.logs import of_background_task
 from runs.models import Errand, TaskRun

@@ -14,10 +14,10 @@ from flows.catalog.vault import UnreadableError, seal, unseal
 from flows.models import Block, Membership
 from flows.models.block import BLOCK_NAME_RULE
 from portal.access.actors import actor_of, home_workspace, need_role
-from portal.api.errors import Conflict
-from portal.api.fields import ObjectField
-from portal.api.filters import TextInFilter
-from portal.api.resource import Resource, read
+from portal.api.base.errors import Conflict
+from portal.api.base.fields import ObjectField
+from portal.api.base.resource import Resource, read
+from portal.api.filtering.query import TextInFilter
 
 
 class BlockFilter(django_filters.FilterSet):

@@ -15,9 +15,9 @@ from rest_framework.response import Response
 from flows.catalog.parameters import FieldError
 from flows.models import Bundle, Membership
 from portal.access.actors import actor_of, home_workspace
-from portal.api.errors import InvalidInput
-from portal.api.parsers import BundleParser
-from portal.api.resource import Listed, read
+from portal.api.base.errors import InvalidInput
+from portal.api.base.parsers import BundleParser
+from portal.api.base.resource import Listed, read
 
 # Code is for agents; viewers read what it did.
 READERS = Membership.Role.OPERATOR

@@ -16,10 +16,10 @@ from flows.catalog.clocks import ScheduleError
 from flows.models import Calendar, Membership
 from flows.models.calendar import every_day
 from portal.access.actors import actor_of, home_workspace
-from portal.api.errors import Conflict
-from portal.api.fields import TextField
-from portal.api.filters import TextInFilter
-from portal.api.resource import Resource, read
+from portal.api.base.errors import Conflict
+from portal.api.base.fields import TextField
+from portal.api.base.resource import Resource, read
+from portal.api.filtering.query import TextInFilter
 
 Role = Membership.Role
 NAMED = 5

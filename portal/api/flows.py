@@ -14,12 +14,12 @@ from rest_framework.response import Response
 from flows.catalog.deployments import get_or_create_flow
 from flows.models import Deployment, Flow, Membership
 from portal.access.actors import actor_of, home_workspace
-from portal.api.fields import LabelsField, TagsField
-from portal.api.filters import TagsFilter, TextInFilter
-from portal.api.prefect_fields import DEPLOYMENT, FLOW, FLOW_RUN, TASK_RUN, WORK_POOL, WORK_QUEUE
-from portal.api.prefect_filter import Fields, Related, through
-from portal.api.prefect_lists import BY_NAME, PrefectLists, Referring
-from portal.api.resource import Resource, read
+from portal.api.base.fields import LabelsField, TagsField
+from portal.api.base.resource import Resource, read
+from portal.api.filtering.columns import DEPLOYMENT, FLOW, FLOW_RUN, TASK_RUN, WORK_POOL, WORK_QUEUE
+from portal.api.filtering.language import Fields, Related, through
+from portal.api.filtering.lists import BY_NAME, PrefectLists, Referring
+from portal.api.filtering.query import TagsFilter, TextInFilter
 from runs.models import FlowRun, TaskRun
 
 FIELDS: Fields = {

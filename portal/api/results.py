@@ -13,8 +13,8 @@ from rest_framework.viewsets import GenericViewSet, ViewSet
 
 from flows.models import Membership
 from portal.access.actors import actor_of, home_workspace, need_role
-from portal.api.errors import Conflict
-from portal.api.resource import read
+from portal.api.base.errors import Conflict
+from portal.api.base.resource import read
 from runs.models import FlowRun
 from runs.results import find_result, lock_result, signer_of
 from runs.run_tokens import RunToken

@@ -12,8 +12,8 @@ from agents.services.database import database_time
 from flows.catalog.parameters import FieldError
 from flows.models import Deployment, Membership
 from portal.access.actors import actor_of, home_workspace, need_role
-from portal.api.errors import InvalidInput
-from portal.api.resource import Resource, Row
+from portal.api.base.errors import InvalidInput
+from portal.api.base.resource import Resource, Row
 from runs.models import RetentionPolicy
 from runs.models.retention import ENDINGS
 from runs.retention import preview

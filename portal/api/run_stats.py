@@ -7,8 +7,8 @@ import django_filters
 from django.db.models import QuerySet
 from django.utils.timezone import now
 
-from portal.api.filters import TextInFilter, UUIDInFilter
-from portal.api.resource import Listed
+from portal.api.base.resource import Listed
+from portal.api.filtering.query import TextInFilter, UUIDInFilter
 from runs.models import RunStats
 
 MOST_DAYS = timedelta(days=7)  # what is read when nobody says since when

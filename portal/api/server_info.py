@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from flows.models import Membership
-from portal.api.errors import InvalidInput
+from portal.api.base.errors import InvalidInput
 
 # The server whose protocol this API speaks. Clients refuse another major version, and warn of an older
 # minor one.

@@ -15,23 +15,23 @@ from portal.api.background_tasks import BackgroundTasks
 from portal.api.blocks import Blocks
 from portal.api.bundles import Bundles
 from portal.api.calendars import Calendars
-from portal.api.concurrency_limits import ConcurrencyLimits
-from portal.api.deployments import Deployments
-from portal.api.events import Events
-from portal.api.flow_run_states import FlowRunStates
-from portal.api.flow_runs import FlowRuns
+from portal.api.concurrency_limits.global_limits import GlobalLimits
+from portal.api.concurrency_limits.routes import ConcurrencyLimits
+from portal.api.deployments.routes import Deployments
+from portal.api.events.routes import Events
+from portal.api.flow_runs.routes import FlowRuns
+from portal.api.flow_runs.states import FlowRunStates
 from portal.api.flows import Flows
-from portal.api.logs import Logs
-from portal.api.prefect_limits import GlobalLimits
+from portal.api.logs.routes import Logs
 from portal.api.results import Results
 from portal.api.retention_policies import RetentionPolicies
 from portal.api.run_stats import RunStatistics
 from portal.api.server_info import Admin, Automations, Collections, CsrfToken, Hello
-from portal.api.task_run_filters import TaskRunStates
-from portal.api.task_runs import TaskRuns
+from portal.api.task_runs.lists import TaskRunStates
+from portal.api.task_runs.routes import TaskRuns
 from portal.api.variables import Variables
-from portal.api.work_pools import WorkPools
-from portal.api.work_queues import WorkQueues
+from portal.api.work_pools.queues import WorkQueues
+from portal.api.work_pools.routes import WorkPools
 
 
 class NoSuchPath(APIView):

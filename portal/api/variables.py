@@ -15,12 +15,12 @@ from flows.catalog.parameters import FieldError
 from flows.models import Membership, Variable
 from flows.sdk.variables import check_variable
 from portal.access.actors import actor_of, home_workspace
-from portal.api.errors import Conflict, InvalidInput
-from portal.api.fields import TagsField
-from portal.api.filters import TagsFilter, TextInFilter
-from portal.api.prefect_filter import Fields, ids, tags, texts
-from portal.api.prefect_lists import BY_NAME, PrefectLists
-from portal.api.resource import Resource
+from portal.api.base.errors import Conflict, InvalidInput
+from portal.api.base.fields import TagsField
+from portal.api.base.resource import Resource
+from portal.api.filtering.language import Fields, ids, tags, texts
+from portal.api.filtering.lists import BY_NAME, PrefectLists
+from portal.api.filtering.query import TagsFilter, TextInFilter
 
 Role = Membership.Role
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from agents.services.database import database_time
-from portal.api.event_pages import COLUMNS
+from portal.api.events.pages import COLUMNS
 from portal.live.hints import hints_of
 from portal.live.publisher import events_group, workspace_group
 from portal.prefect.opening import persistently

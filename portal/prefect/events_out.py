@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from agents.services.database import database_time
 from flows.models import Membership
-from portal.api.event_pages import COLUMNS
+from portal.api.events.pages import COLUMNS
 from portal.prefect.event_feed import Listener, Row, listening
 from portal.prefect.event_filter import EVENT_FILTER, EventFilter
 from portal.prefect.incoming import first_of

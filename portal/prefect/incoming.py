@@ -12,8 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from flows.sdk.states import StateType
-from portal.api.moments import Moment
-from portal.api.parsers import without_nul
+from portal.api.base.moments import Moment
+from portal.api.base.parsers import without_nul
 from runs.client_reports import DETAILS, ClientTaskState, note_heartbeats, record_task_states
 from runs.events import store_events
 from runs.session import DjangoSession

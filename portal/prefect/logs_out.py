@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from agents.services.database import database_time
-from portal.api.log_filters import COLUMNS, lines_as_json
+from portal.api.logs.lines import COLUMNS, lines_as_json
 from portal.live.hints import hints_of
 from portal.live.publisher import run_group
 from portal.prefect.events_out import ROLE, filter_frame

@@ -17,7 +17,7 @@ from flows.scoping import Actor
 from portal.access.actors import actor_of_user, has_role
 from portal.access.authentication import text_of
 from portal.access.tokens import find_token
-from portal.api.renderers import OrjsonRenderer
+from portal.api.base.renderers import OrjsonRenderer
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from flows.models import Bundle, Deployment, Workspace
 from flows.sdk import bundles
 from flows.sdk.bundles import packed, unpacked
 from flows.sdk.flows import Flow
-from portal.api import parsers
+from portal.api.base import parsers
 from runs.create import create_flow_run
 from tests.around.conftest import Around
 from tests.portal.fixtures import Caller, deployment_in

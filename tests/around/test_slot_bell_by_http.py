@@ -13,7 +13,7 @@ from flows.concurrency.asyncio import concurrency as async_concurrency
 from flows.concurrency.sync import concurrency
 from flows.models import Deployment
 from flows.sdk import concurrency as sdk
-from portal.api import concurrency_limits as api
+from portal.api.concurrency_limits import routes as api
 from runs.models import Waiter
 from tests.around.test_limits import make_limit
 from tests.portal.fixtures import Caller

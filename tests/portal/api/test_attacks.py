@@ -13,7 +13,7 @@ from django.test import Client
 from agents.services.materialise import Materialiser
 from flows.models import Calendar, Deployment, Membership, Schedule, Workspace
 from flows.sdk.sealing import call_name
-from portal.api.errors import handle
+from portal.api.base.errors import handle
 from runs.models import FlowRun, RetentionPolicy
 from runs.results import signer_of
 from runs.run_tokens import make_run_token

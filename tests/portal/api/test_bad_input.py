@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.models import Deployment, Workspace
-from portal.api.errors import handle
+from portal.api.base.errors import handle
 from tests.portal.fixtures import Caller, caller_as, deployment_in
 
 pytestmark = pytest.mark.django_db

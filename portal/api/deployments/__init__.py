@@ -1,0 +1,1 @@
+"""`/api/deployments`: definitions, schedules, queues and runs of deployments."""

@@ -1,0 +1,1 @@
+"""`/api/flow_runs` and `/api/flow_run_states`."""

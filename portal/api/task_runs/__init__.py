@@ -1,0 +1,1 @@
+"""`/api/task_runs` and `/api/task_run_states`."""

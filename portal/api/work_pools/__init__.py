@@ -1,0 +1,1 @@
+"""`/api/work_pools` and `/api/work_queues`."""
