@@ -32,7 +32,8 @@ def misfit() -> str:
 
 def _newest_of_code(app: str) -> str:
     folder = import_module(f"{app}.migrations").__path__
-    return max(module.name for module in pkgutil.iter_modules(folder))
+    names = (module.name for module in pkgutil.iter_modules(folder))
+    return max(name for name in names if name[0].isdigit())
 
 
 def _applied() -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("agents", "0008_isolation"),
+        ("agents", "0001_initial"),
         ("flows", "0009_deployment_limits"),
     ]
 
