@@ -1,12 +1,15 @@
 """Our admin site: the shell around every page, and the dashboard."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.apps import AppConfig
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, reverse
 
 from portal.admin.looks import NOTHING
 
@@ -41,8 +44,25 @@ class PortalAdminSite(AdminSite):
 
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
+        self._not_yet: list[Callable[[], None]] = []
         # Its page would load all that goes with the rows; one thing at a time is deleted.
         self.disable_action("delete_selected")
+
+    def register_when_needed(self, register: Callable[[], None]) -> None:
+        """Have `register` called once, before the first route or check of this site is made."""
+        self._not_yet.append(register)
+
+    def _register(self) -> None:
+        while self._not_yet:
+            self._not_yet.pop()()
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        self._register()
+        return super().get_urls()
+
+    def check(self, app_configs: Sequence[AppConfig] | None) -> list[CheckMessage]:
+        self._register()
+        return super().check(app_configs)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {
