@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import redis
+from asgiref.sync import SyncToAsync
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
@@ -24,6 +25,12 @@ def _database_url(name: str) -> str:
 def _administer(statement: str) -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+def _disconnect() -> None:
+    """Leave the database: this thread, and the one in which every async test of the process uses the ORM."""
+    connections["default"].close()
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 def _template_of(database: str) -> str:
@@ -77,6 +84,6 @@ def stack(
             yield running
         finally:
             running.stop()
-            connection.close()
+            _disconnect()
             connection.settings_dict["NAME"] = original
             _administer(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -16,9 +16,11 @@ from portal.ops import processes
 
 PROJECT = Path(__file__).resolve().parent.parent
 Found = TypeVar("Found")
+# Seconds for what must come. Generous, since it costs nothing: a busy machine is slow, but not wrong.
+PATIENCE = 60.0
 
 
-def wait_until(condition: Callable[[], Found], timeout: float = 15.0, *, what: str = "") -> Found:
+def wait_until(condition: Callable[[], Found], timeout: float = PATIENCE, *, what: str = "") -> Found:
     """The first true value of `condition`, asked every 20 ms. Fails the test after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -89,7 +91,7 @@ class Child:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
-    def wait_for(self, text: str, timeout: float = 15.0) -> str:
+    def wait_for(self, text: str, timeout: float = PATIENCE) -> str:
         """Wait until `text` was printed; returns the output. Fails with the output if it ends before."""
 
         def printed() -> bool:
@@ -105,7 +107,7 @@ class Child:
             raise AssertionError(f"{error}\n{text!r} is not in:\n{self.output}") from None
         return self.output
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Wait until it ends; returns its exit code, negative for a signal."""
         code = self.process.wait(timeout)
         self._reader.join(2)

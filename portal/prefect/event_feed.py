@@ -81,8 +81,7 @@ class EventFeed:
         tail = Tail(self._keys_since, self._rows_of, start)
         async with hints_of([workspace_group(self.workspace_id), events_group(self.workspace_id)]) as hints:
             far_at = 0.0
-            while True:
-                await hints.wait(SECONDS_WITHOUT_HINT)
+            while True:  # looks before it waits: what came while it joined gave it no hint
                 back = NEAR
                 if (moment := monotonic()) >= far_at:  # also where hints never cease
                     back, far_at = FAR, moment + SECONDS_WITHOUT_HINT
@@ -90,6 +89,7 @@ class EventFeed:
                     for listener in self.listeners:
                         listener.offer(rows)
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+                await hints.wait(SECONDS_WITHOUT_HINT)
 
     def _keys_since(self, since: Any, most: int) -> Sequence[Key]:
         found = Event.objects.filter(workspace_id=self.workspace_id, received__gte=since)
