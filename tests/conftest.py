@@ -10,11 +10,15 @@ import psycopg
 import pytest
 import redis
 from asgiref.sync import SyncToAsync
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.processes import RunningStack
+
+# A good hash takes half a second, for each person of each test. The count stands in the hash: servers read it there.
+PBKDF2PasswordHasher.iterations = 1
 
 
 def _database_url(name: str) -> str:
