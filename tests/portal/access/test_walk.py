@@ -19,6 +19,7 @@ from tests.portal.fixtures import Caller
 pytestmark = pytest.mark.django_db
 
 METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
+TRICKED = {"get", "post"}  # one that reads, one that writes: spellings are a matter of paths, not of methods
 # The only paths that answer a stranger. Nothing is added here without a reason beside it.
 OPEN = {
     "/api/health",  # liveness: says nothing but "alive"
@@ -87,7 +88,7 @@ def test_a_stranger_sees_nothing(method: str) -> None:
     client = Client(raise_request_exception=False)
     slipped = []
     for path in paths():
-        for spelling in [path, *tricks(path)]:
+        for spelling in [path, *(tricks(path) if method in TRICKED else [])]:
             if unquote(spelling.partition("?")[0]) in OPEN:
                 continue
             answer = getattr(client, method)(spelling)
@@ -98,9 +99,10 @@ def test_a_stranger_sees_nothing(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_api_tells_strangers_to_authenticate(method: str) -> None:
+    client = Client()
     for path in (*(path for path in paths() if path.startswith("/api/")), "/api/", "/api/nothing/health"):
         if path not in OPEN:
-            answer = getattr(Client(), method)(path)
+            answer = getattr(client, method)(path)
             assert answer.status_code == 401, path
             assert answer["WWW-Authenticate"], path
 
