@@ -69,6 +69,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if WORKER is None:
+        from tests import databases  # imports Django, which the settings' addresses must precede
+
+        databases.drop(databases.template())
     for server in reversed(_servers):
         server.stop()
     if WORKER is None:
