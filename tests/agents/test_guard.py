@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.guard import Guard
-from tests.processes import descendants, wait_until
+from tests.processes import PATIENCE, descendants, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -43,7 +43,7 @@ def test_the_death_of_the_parent_ends_the_whole_group() -> None:
     parent.kill()
     parent.wait()
 
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), timeout=3)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
 
 
 def test_closing_ends_what_is_left_of_the_group_and_leaves_no_zombie() -> None:
@@ -51,7 +51,7 @@ def test_closing_ends_what_is_left_of_the_group_and_leaves_no_zombie() -> None:
     before = descendants(os.getpid())
     guard = Guard(horse.pid)
     guard.close()
-    assert horse.wait(timeout=3) == -signal.SIGKILL
+    assert horse.wait(PATIENCE) == -signal.SIGKILL
     assert descendants(os.getpid()) <= before
 
 
@@ -61,7 +61,7 @@ def test_the_guard_outlives_the_signals_that_a_group_may_get() -> None:
     guard = Guard(horse.pid)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         os.killpg(horse.pid, number)
-    horse.wait(timeout=3)
+    horse.wait(PATIENCE)
     child = subprocess.Popen(["sleep", "600"], process_group=horse.pid)  # only if the group still exists
     guard.close()
-    assert child.wait(timeout=3) == -signal.SIGKILL
+    assert child.wait(PATIENCE) == -signal.SIGKILL

@@ -8,6 +8,7 @@ import pytest
 
 from agents import doorbell
 from agents.hints import Hints, hint
+from tests.processes import PATIENCE
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def is_heard(hints: Hints) -> bool:
     """Wait until something arrives; whether it was a hint."""
     descriptor = hints.fileno()
     assert descriptor is not None
-    assert select.select([descriptor], [], [], 5)[0], "nothing arrived"
+    assert select.select([descriptor], [], [], PATIENCE)[0], "nothing arrived"
     return hints.take()
 
 

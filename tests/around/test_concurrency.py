@@ -23,6 +23,7 @@ from runs.create import create_flow_run
 from runs.models import ConcurrencyLimit, Slot, TaskRunState
 from tests.around.conftest import Around
 from tests.around.test_limits import make_limit
+from tests.processes import PATIENCE, wait_until
 
 
 def test_a_block_holds_slots_until_it_ends(weather: Deployment) -> None:
@@ -57,7 +58,7 @@ def test_a_limit_of_zero_is_waited_for(weather: Deployment) -> None:
     with too_long, concurrency("database", timeout_seconds=0.1):
         pass
     ConcurrencyLimit.objects.update(limit=1)
-    with concurrency("database", timeout_seconds=10):
+    with concurrency("database", timeout_seconds=PATIENCE):
         pass
 
 
@@ -66,29 +67,24 @@ def test_a_freed_slot_is_taken_by_who_waits(weather: Deployment) -> None:
     order: list[str] = []
 
     def second() -> None:
-        with concurrency("database", timeout_seconds=10):
+        with concurrency("database", timeout_seconds=PATIENCE):
             order.append("second")
 
     with concurrency("database"):
         thread = threading.Thread(target=second)
         thread.start()
         order.append("first")
-    freed = time.monotonic()
     thread.join()
 
     assert order == ["first", "second"]
-    assert time.monotonic() - freed < 1
 
 
 def test_a_lease_is_renewed_while_the_block_lasts(weather: Deployment) -> None:
     make_limit(limit=1)
 
-    with concurrency("database", lease_duration=1):
+    with concurrency("database", lease_duration=5):
         before = Slot.objects.get().expires
-        deadline = time.monotonic() + 5
-        while Slot.objects.get().expires == before and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert Slot.objects.get().expires > before
+        wait_until(lambda: Slot.objects.get().expires > before, what="it is renewed")
 
 
 def lose_slots() -> None:
@@ -98,13 +94,10 @@ def lose_slots() -> None:
 
 def test_a_strict_block_ends_when_its_slots_are_lost(weather: Deployment) -> None:
     make_limit()
-    deadline = time.monotonic() + 10
     lost = pytest.raises(ConcurrencySlotsLostError, match="database")
     with lost, concurrency("database", strict=True, lease_duration=1):
         lose_slots()
-        while time.monotonic() < deadline:
-            time.sleep(0.01)
-    assert time.monotonic() < deadline
+        wait_until(lambda: False, what="the block ends")
 
 
 def test_an_async_block_ends_when_its_slots_are_lost(weather: Deployment) -> None:
@@ -114,7 +107,7 @@ def test_an_async_block_ends_when_its_slots_are_lost(weather: Deployment) -> Non
         try:
             async with async_concurrency("database", lease_duration=1, raise_on_lease_renewal_failure=True):
                 await asyncio.to_thread(lose_slots)
-                await asyncio.sleep(10)
+                await asyncio.sleep(PATIENCE)
         except ConcurrencySlotsLostError:
             await asyncio.sleep(0)  # the task itself is not cancelled
             return "lost"
@@ -131,10 +124,7 @@ def test_other_blocks_go_on_and_say_so(
 
     with concurrency("database", lease_duration=1, **options):
         lose_slots()
-        deadline = time.monotonic() + 10
-        while "were lost" not in caplog.text and time.monotonic() < deadline:
-            time.sleep(0.01)
-    assert "The slots of database were lost" in caplog.text
+        wait_until(lambda: "The slots of database were lost" in caplog.text)
 
 
 def test_async_code_waits_without_blocking_the_loop(weather: Deployment) -> None:
@@ -161,7 +151,7 @@ def test_a_rate_limit_slows_down(weather: Deployment) -> None:
     for _ in range(4):
         rate_limit("calls")
 
-    assert 0.3 <= time.monotonic() - begun < 2
+    assert time.monotonic() - begun >= 0.3
 
 
 def test_what_cannot_be_had_is_an_error(weather: Deployment) -> None:

@@ -1,7 +1,6 @@
 """`flow.deploy`, `flow.serve`, `serve` and `flow.from_source`."""
 
 import asyncio
-import os
 import signal
 import subprocess
 from datetime import timedelta
@@ -21,7 +20,8 @@ from runs.create import create_flow_run
 from tests.around import flow_file
 from tests.around.conftest import Around
 from tests.factories import default_workspace, make_deployment
-from tests.processes import wait_until
+from tests.faults.conftest import is_alive
+from tests.processes import PATIENCE, wait_until
 
 SCRIPT = '''
 from flows import flow
@@ -180,10 +180,10 @@ def test_serve_executes_runs_here_until_ctrl_c(around: Around, tmp_path: Path) -
     script = around.script(file)
     try:
         deployment = wait_until(lambda: Deployment.objects.filter(name="here").first(), what="deployed")
-        run = around.ended(create_flow_run(deployment, parameters={"name": "Ada"}), timeout=30)
+        run = around.ended(create_flow_run(deployment, parameters={"name": "Ada"}))
         assert run.state_type == "COMPLETED" and run.tags == ["served"]
         script.send_signal(signal.SIGINT)
-        said, _ = script.communicate(timeout=20)
+        said, _ = script.communicate(timeout=PATIENCE)
     finally:
         script.kill()
     assert script.returncode == 0, said
@@ -200,20 +200,12 @@ def test_the_agents_of_serve_end_with_it_however_it_ends(around: Around, tmp_pat
     file.write_text(SCRIPT.replace('"here", ', '"here", limit=2, '))
     script = around.script(file)
     try:
-        wait_until(lambda: Agent.objects.count() == 2, what="two agents", timeout=30)
+        wait_until(lambda: Agent.objects.count() == 2, what="two agents")
         pids = list(Agent.objects.values_list("pid", flat=True))
     finally:
         script.kill()
     script.communicate()
-    wait_until(lambda: not any(is_alive(pid) for pid in pids), what="the agents ended", timeout=20)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), what="the agents ended")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.background.conftest import Background
-from tests.processes import PROJECT
+from tests.processes import PATIENCE, PROJECT
 
 PAGE = PROJECT / "docs" / "background-tasks.md"
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
@@ -48,4 +48,4 @@ def test_the_shop_with_a_worker(background: Background) -> None:
         run(background, script)
     finally:
         worker.terminate()
-    assert worker.wait(10) == 0
+    assert worker.wait(PATIENCE) == 0

@@ -16,7 +16,7 @@ from tests.factories import make_run
 from tests.processes import RunningStack
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
-PATIENCE = 20_000  # ms
+PATIENCE = 60_000  # ms
 
 
 def path_of(run: FlowRun) -> str:

@@ -15,7 +15,7 @@ from tests.factories import make_deployment, make_queue, make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
 RUNS = "/admin/runs/flowrun/"
-PATIENCE = 15_000  # ms
+PATIENCE = 60_000  # ms
 
 
 def every_page() -> list[str]:

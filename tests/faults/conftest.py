@@ -19,7 +19,7 @@ from runs.create import create_flow_run
 from runs.models import FlowRun
 from tests.factories import make_deployment
 from tests.faults.invariants import assert_bounded, assert_invariants
-from tests.processes import Child, RunningStack, wait_until
+from tests.processes import PATIENCE, Child, RunningStack, wait_until
 
 OPTIONS = {"fsync": "off", "wal_recycle": "off"}  # files that may be needed later would make copies large
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -58,7 +58,7 @@ class Stage:
         """A run that is due, and rung for."""
         return create_flow_run(self.deployment(flow), parameters={"folder": str(self.folder), **parameters})
 
-    def started(self, run: FlowRun, timeout: float = 15) -> int:
+    def started(self, run: FlowRun, timeout: float = PATIENCE) -> int:
         """Wait for the user's code; the pid of its process."""
         file = self.folder / "pid"
         try:
@@ -78,7 +78,7 @@ class Stage:
         """Let `hold` end."""
         (self.folder / "go").touch()
 
-    def ended(self, run: FlowRun, timeout: float = 15) -> FlowRun:
+    def ended(self, run: FlowRun, timeout: float = PATIENCE) -> FlowRun:
         """Wait for a terminal state, and return the run with it."""
 
         def over() -> bool:

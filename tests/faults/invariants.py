@@ -214,7 +214,7 @@ MOST_MIB = {"rqworker": 180, "scheduler": 200, "serve": 250}
 def assert_bounded(children: Sequence[Child]) -> None:
     """Fail if these processes kept more connections or memory than they need."""
     allowed = sum(MOST_CONNECTIONS.get(child.arguments[0], 0) for child in children)
-    wait_until(lambda: _connections() <= allowed, timeout=5, what=f"at most {allowed} connections are left")
+    wait_until(lambda: _connections() <= allowed, what=f"at most {allowed} connections are left")
     for child in children:
         most, resident = MOST_MIB.get(child.arguments[0]), resident_mib(child.pid)
         assert most is None or resident <= most, f"{child.arguments} has {resident} MiB"

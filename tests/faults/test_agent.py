@@ -24,7 +24,7 @@ def test_nothing_of_a_run_survives_its_agent(stage: Stage) -> None:
 
     agent.kill()
 
-    wait_until(lambda: not any(map(is_alive, processes)), timeout=2, what="horse and child are gone")
+    wait_until(lambda: not any(map(is_alive, processes)), what="horse and child are gone")
 
 
 def test_the_run_of_a_killed_agent_crashes_and_its_attempt_is_refused(stage: Stage) -> None:
@@ -36,7 +36,7 @@ def test_the_run_of_a_killed_agent_crashes_and_its_attempt_is_refused(stage: Sta
 
     agent.kill()
 
-    assert stage.ended(run, timeout=20).state_type == "CRASHED"
+    assert stage.ended(run).state_type == "CRASHED"
     late = transition(DjangoSession(), run.id, Completed(), attempt=1)
     assert late.status is Status.ABORT
 
@@ -64,7 +64,7 @@ def test_an_idle_agent_stops_at_once_and_signs_off(stage: Stage) -> None:
 
     agent.signal(signal.SIGTERM)
 
-    assert agent.wait(timeout=2) == 0
+    assert agent.wait() == 0
     assert Agent.objects.get().stopped is not None
     assert not online_agents(queue.id)
 

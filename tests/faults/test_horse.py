@@ -20,7 +20,7 @@ def test_a_killed_horse_crashes_its_run_at_once(stage: Stage) -> None:
 
     os.kill(horse, signal.SIGKILL)
 
-    stage.ended(run, timeout=3)
+    stage.ended(run)
     assert run.state_type == "CRASHED"
     assert run.state_message.startswith("Process died: killed by SIGKILL (peak ")
     assert "out of memory" in run.state_message
@@ -49,7 +49,7 @@ def test_what_a_finished_flow_left_running_is_killed(stage: Stage) -> None:
     stage.started(run)
     stage.go()
     assert stage.ended(run).state_type == "COMPLETED"
-    wait_until(lambda: not is_alive(stage.child()), timeout=3, what="the flow's child is gone")
+    wait_until(lambda: not is_alive(stage.child()), what="the flow's child is gone")
 
 
 def test_a_flow_that_cannot_be_loaded_fails_and_says_why(stage: Stage) -> None:

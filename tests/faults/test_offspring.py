@@ -26,7 +26,7 @@ def test_cancelling_ends_daemons_too(stage: Stage) -> None:
 
     transition(DjangoSession(), run.id, Cancelling())
 
-    wait_until(lambda: not any(map(is_alive, processes)), timeout=3, what="grace time and 2 s")
+    wait_until(lambda: not any(map(is_alive, processes)), what="no process is left")
     assert stage.ended(run).state_type == "CANCELLED"
     assert descendants(agent.pid) == set()
 
@@ -36,7 +36,7 @@ def test_the_end_of_a_flow_ends_its_daemons(stage: Stage) -> None:
     run, processes = daemonic(stage)
     stage.go()
     assert stage.ended(run).state_type == "COMPLETED"
-    wait_until(lambda: not any(map(is_alive, processes)), timeout=3, what="no process is left")
+    wait_until(lambda: not any(map(is_alive, processes)), what="no process is left")
     agent.wait_for("that run")
 
 
@@ -46,4 +46,4 @@ def test_daemons_end_with_an_agent_that_is_killed(stage: Stage, flow: str) -> No
     agent = stage.agent()
     _, processes = daemonic(stage, flow)
     agent.kill()
-    wait_until(lambda: not any(map(is_alive, processes)), timeout=3, what="no process is left")
+    wait_until(lambda: not any(map(is_alive, processes)), what="no process is left")

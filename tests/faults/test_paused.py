@@ -32,7 +32,7 @@ def test_an_agent_that_stood_still_has_lost_its_run_to_another(stage: Stage) -> 
     stage.agent()
     _send(signal.SIGSTOP, agent.pid, first)
 
-    second = stage.started(run, timeout=30)
+    second = stage.started(run)
     _send(signal.SIGCONT, agent.pid, first)
 
     agent.wait_for("the run was taken from this agent")
@@ -50,7 +50,7 @@ def test_a_process_whose_agent_stands_still_is_refused_and_stops_by_itself(stage
     horse = stage.started(run)
     _send(signal.SIGSTOP, agent.pid)
 
-    assert stage.ended(run, timeout=30).state_type == "CRASHED"
+    assert stage.ended(run).state_type == "CRASHED"
     wait_until(lambda: not is_alive(horse), what="the process stops without its agent's help")
     _send(signal.SIGCONT, agent.pid)
     assert stage.ended(stage.create("quick")).state_type == "COMPLETED"
@@ -68,7 +68,7 @@ def test_a_process_that_stands_still_in_a_transaction_blocks_nobody(stage: Stage
         _send(signal.SIGSTOP, agent.pid, horse)
         blocker.rollback()
 
-    assert stage.ended(run, timeout=30).state_type == "CRASHED"
+    assert stage.ended(run).state_type == "CRASHED"
     _send(signal.SIGCONT, agent.pid, horse)
 
 
@@ -86,7 +86,7 @@ def test_a_scheduler_that_stands_still_in_a_step_blocks_no_other(stage: Stage) -
 
     schedule = _every_second(stage)
     runs = FlowRun.objects.filter(schedule=schedule)
-    wait_until(runs.exists, timeout=25, what="the other makes runs")
+    wait_until(runs.exists, what="the other makes runs")
     _send(signal.SIGCONT, still.pid)
 
 

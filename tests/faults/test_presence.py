@@ -17,7 +17,7 @@ def states() -> dict[str, str]:
 
 
 def seen(name: str, state: str) -> None:
-    wait_until(lambda: states() == {name: state}, timeout=12, what=f"RQ sees {name} {state}")
+    wait_until(lambda: states() == {name: state}, what=f"RQ sees {name} {state}")
 
 
 def test_an_idle_agent_registers_again(stage: Stage) -> None:

@@ -16,7 +16,7 @@ def test_it_starts_again_after_so_many_runs(stage: Stage) -> None:
     runs = [stage.create("quick") for _ in range(5)]
 
     for run in runs:
-        assert stage.ended(run, timeout=30).state_type == "COMPLETED"
+        assert stage.ended(run).state_type == "COMPLETED"
 
     assert agent.output.count("starts again: it has executed 2 run(s)") == 2
     wait_until(lambda: agent.output.count(" serves ") == 3, what="it serves again")

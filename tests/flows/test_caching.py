@@ -289,7 +289,7 @@ def test_submitted_calls_of_one_key_compute_it_once(recorder: MemoryRecorder) ->
     @task(cache_key_fn=lambda context, parameters: "the-key")
     def slow(number: int) -> int:
         calls.append(number)
-        release.wait(10)
+        release.wait(60)
         return number
 
     @flow
@@ -324,7 +324,7 @@ async def test_coroutines_of_one_key_compute_it_once(recorder: MemoryRecorder) -
 
 
 def test_read_committed_never_waits(recorder: MemoryRecorder) -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     @task(cache_policy=TASK_SOURCE.configure(isolation_level="READ_COMMITTED"))
     def meet() -> int:

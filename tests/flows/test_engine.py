@@ -153,7 +153,7 @@ def test_a_run_that_was_given_back_goes_on_with_its_retries_counted() -> None:
 def test_termination_cancels_the_run_and_what_it_submitted() -> None:
     recorder = Answering()
     gate = threading.Event()
-    hold = task(lambda: gate.wait(10), name="hold")
+    hold = task(lambda: gate.wait(60), name="hold")
 
     @flow
     def work() -> None:
@@ -209,7 +209,7 @@ def strike_soon() -> None:
 def test_termination_reaches_a_flow_that_waits_for_a_task() -> None:
     recorder = Answering()
     gate = threading.Event()
-    hold = task(lambda: gate.wait(10), name="hold")
+    hold = task(lambda: gate.wait(60), name="hold")
 
     @flow
     def work() -> None:

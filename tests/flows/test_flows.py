@@ -100,7 +100,7 @@ def test_tasks_that_have_not_begun_when_the_flow_fails_are_cancelled(recorder: M
     from flows.task_runners import ThreadPoolTaskRunner
 
     gate = Event()
-    hold = task(lambda: gate.wait(10), name="hold")
+    hold = task(lambda: gate.wait(60), name="hold")
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
     def work() -> None:

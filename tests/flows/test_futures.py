@@ -34,7 +34,7 @@ def test_submit_returns_a_future_of_the_result() -> None:
 
 
 def test_submitted_tasks_run_side_by_side() -> None:
-    meeting = threading.Barrier(3, timeout=10)
+    meeting = threading.Barrier(3, timeout=60)
 
     @task
     def meet() -> int:
@@ -90,7 +90,7 @@ def test_wait_for_lets_others_finish_first_and_draws_an_edge(recorder: MemoryRec
 
     @task
     def first() -> None:
-        gate.wait(10)
+        gate.wait(60)
         order.append("first")
 
     @task
@@ -183,7 +183,7 @@ def test_return_state_waits_for_the_final_state() -> None:
 
 def test_result_gives_up_after_its_timeout() -> None:
     gate = threading.Event()
-    hold = task(lambda: gate.wait(10), name="hold")
+    hold = task(lambda: gate.wait(60), name="hold")
 
     @flow
     def work() -> None:
@@ -199,7 +199,7 @@ def test_result_gives_up_after_its_timeout() -> None:
 
 def test_wait_tells_done_from_not_done() -> None:
     gate = threading.Event()
-    hold = task(lambda: gate.wait(10), name="hold")
+    hold = task(lambda: gate.wait(60), name="hold")
 
     @flow
     def work() -> tuple[int, int]:
@@ -214,7 +214,7 @@ def test_wait_tells_done_from_not_done() -> None:
 
 def test_as_completed_yields_in_order_of_completion() -> None:
     gate = threading.Event()
-    hold = task(lambda: gate.wait(10), name="hold")
+    hold = task(lambda: gate.wait(60), name="hold")
 
     @flow
     def work() -> list[str]:
@@ -352,7 +352,7 @@ def test_a_list_of_futures_raises_as_soon_as_one_fails() -> None:
     def one(number: int) -> None:
         if number:
             raise ValueError("broken")
-        gate.wait(10)
+        gate.wait(60)
 
     @flow
     def work() -> None:
@@ -369,7 +369,7 @@ def test_a_list_of_futures_raises_as_soon_as_one_fails() -> None:
 
 def test_the_timeout_of_a_list_is_for_all_of_its_futures() -> None:
     gate = threading.Event()
-    hold = task(lambda number: gate.wait(10), name="hold")
+    hold = task(lambda number: gate.wait(60), name="hold")
 
     @flow
     def work() -> None:

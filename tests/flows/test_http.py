@@ -20,6 +20,7 @@ from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun
 from flows.sdk.states import Completed, Running
 from flows.sdk.wire import encoded
+from tests.processes import PATIENCE
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -245,7 +246,7 @@ def test_an_idle_queue_gives_a_sign_of_life() -> None:
     alive = Event()
     queue: BatchQueue[str] = BatchQueue(lambda items: items == [] and alive.set(), idle_seconds=0.01)
 
-    assert alive.wait(5)
+    assert alive.wait(PATIENCE)
     queue.close()
 
 
@@ -254,7 +255,7 @@ def test_a_full_queue_holds_its_writers_back(monkeypatch: pytest.MonkeyPatch) ->
     go, sent = Event(), []
 
     def send(items: list[int]) -> None:
-        go.wait(5)
+        go.wait(PATIENCE)
         sent.extend(items)
 
     queue: BatchQueue[int] = BatchQueue(send)
@@ -263,7 +264,7 @@ def test_a_full_queue_holds_its_writers_back(monkeypatch: pytest.MonkeyPatch) ->
     writer.join(0.3)
     assert writer.is_alive()
     go.set()
-    writer.join(5)
+    writer.join(PATIENCE)
     queue.close()
     assert sent == list(range(100))
 

@@ -13,7 +13,7 @@ from flows import flow, task
 from flows.sdk.memory import MemoryRecorder
 from flows.sdk.timeouts import FlowRunTimeoutError, TaskRunTimeoutError
 
-LONG = 30.0
+LONG = 120.0
 
 
 def spin() -> None:
@@ -46,7 +46,7 @@ def swallow() -> None:
 def in_time() -> Any:
     start = time.monotonic()
     yield
-    assert time.monotonic() - start < LONG / 3
+    assert time.monotonic() - start < LONG / 2
 
 
 EVERYWHERE = pytest.mark.parametrize("code", [spin, sleep, wait_in_c, wait_for_a_lock, swallow])
@@ -84,7 +84,7 @@ async def test_coroutines_time_out(recorder: MemoryRecorder) -> None:
     async def late() -> None:
         await asyncio.sleep(LONG)
 
-    @flow(timeout_seconds=0.5)
+    @flow(timeout_seconds=2)
     async def work() -> str:
         name = (await late(return_state=True)).name
         await asyncio.sleep(LONG)
@@ -97,21 +97,21 @@ async def test_coroutines_time_out(recorder: MemoryRecorder) -> None:
 
 def test_a_task_that_timed_out_is_tried_again(recorder: MemoryRecorder) -> None:
     seconds = iter([LONG, 0])
-    late = task(lambda: time.sleep(next(seconds)), name="late", timeout_seconds=0.1, retries=1)
+    late = task(lambda: time.sleep(next(seconds)), name="late", timeout_seconds=1, retries=1)
     flow(lambda: late(), name="work")()
     assert recorder.states_of("late")[-3:] == ["AwaitingRetry", "Retrying", "Completed"]
 
 
 def test_a_flow_that_timed_out_is_tried_again(recorder: MemoryRecorder) -> None:
     seconds = iter([LONG, 0])
-    flow(lambda: time.sleep(next(seconds)), name="work", timeout_seconds=0.1, retries=1)()
+    flow(lambda: time.sleep(next(seconds)), name="work", timeout_seconds=1, retries=1)()
     assert recorder.states_of("work") == ["Running", "AwaitingRetry", "Retrying", "Completed"]
 
 
 def test_the_timeout_of_a_flow_ends_the_tasks_that_it_called(recorder: MemoryRecorder) -> None:
     one, other = task(sleep, name="one"), task(sleep, name="other")
 
-    @flow(timeout_seconds=0.2)
+    @flow(timeout_seconds=1)
     def work() -> None:
         other.submit()
         one()
@@ -123,7 +123,7 @@ def test_the_timeout_of_a_flow_ends_the_tasks_that_it_called(recorder: MemoryRec
 
 def test_the_timeout_of_a_flow_covers_its_submitted_tasks(recorder: MemoryRecorder) -> None:
     late = task(sleep, name="late")
-    work = flow(lambda: (late.submit(), None)[-1], name="work", timeout_seconds=0.2)
+    work = flow(lambda: (late.submit(), None)[-1], name="work", timeout_seconds=1)
     assert work(return_state=True).name == "TimedOut"
     assert recorder.states_of("late")[-1] == "Cancelled"
 
@@ -132,7 +132,7 @@ def test_the_tighter_of_two_timeouts_counts(recorder: MemoryRecorder) -> None:
     late = task(sleep, name="late", timeout_seconds=0.1)
     roomy = task(sleep, name="roomy", timeout_seconds=LONG)
 
-    @flow(timeout_seconds=0.5)
+    @flow(timeout_seconds=2)
     def work() -> None:
         late(return_state=True)
         roomy()
@@ -144,7 +144,7 @@ def test_the_tighter_of_two_timeouts_counts(recorder: MemoryRecorder) -> None:
 
 def test_a_subflow_ends_with_the_timeout_of_its_parent(recorder: MemoryRecorder) -> None:
     child = flow(sleep, name="child")
-    work = flow(lambda: child(), name="work", timeout_seconds=0.1)
+    work = flow(lambda: child(), name="work", timeout_seconds=1)
     assert work(return_state=True).name == "TimedOut"
     assert recorder.states_of("child") == ["Running", "Cancelled"]
 
@@ -161,6 +161,6 @@ def test_a_timeout_of_the_code_itself_is_a_timeout_too(recorder: MemoryRecorder)
 
 
 def test_code_in_time_is_left_alone(recorder: MemoryRecorder) -> None:
-    quick = task(lambda: threading.current_thread().name, name="quick", timeout_seconds=5)
-    assert flow(lambda: quick(), name="work", timeout_seconds=5)() == "MainThread"
+    quick = task(lambda: threading.current_thread().name, name="quick", timeout_seconds=60)
+    assert flow(lambda: quick(), name="work", timeout_seconds=60)() == "MainThread"
     time.sleep(0.05)

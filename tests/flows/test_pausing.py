@@ -17,7 +17,7 @@ from flows.sdk.memory import MemoryRecorder
 from flows.sdk.recorder import Verdict
 from flows.sdk.states import State
 from flows.testing import flow_test_harness
-from tests.processes import wait_until
+from tests.processes import PATIENCE, wait_until
 
 
 class Approval(BaseModel):
@@ -44,7 +44,7 @@ class Background:
         return self.recorder.flow_runs[0].id
 
     def result(self) -> Any:
-        self.thread.join(5)
+        self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
         return self.outcome[0]
 
@@ -72,13 +72,13 @@ def resume_after(recorder: MemoryRecorder, seconds: float) -> None:
 
 
 def test_a_timeout_does_not_run_while_the_flow_is_paused(recorder: MemoryRecorder) -> None:
-    @flow(timeout_seconds=0.4)
+    @flow(timeout_seconds=1.5)
     def release(work: float) -> str:
         pause_flow_run(timeout=30, poll_interval=0.05)
         spend(work)
         return "released"
 
-    resume_after(recorder, 0.6)
+    resume_after(recorder, 1.6)
     assert release(0.01) == "released"
 
 
@@ -86,36 +86,36 @@ def test_what_is_left_of_the_timeout_counts_after_the_pause(recorder: MemoryReco
     @flow(timeout_seconds=0.4)
     def release() -> None:
         pause_flow_run(timeout=30, poll_interval=0.05)
-        spend(5)
+        spend(60)
 
     resume_after(recorder, 0)
     assert release(return_state=True).name == "TimedOut"
 
 
 def test_no_timeout_runs_while_a_flow_in_a_thread_is_paused(recorder: MemoryRecorder) -> None:
-    @flow(timeout_seconds=0.3)
+    @flow(timeout_seconds=1.5)
     def release() -> str:
         pause_flow_run(timeout=30, poll_interval=0.05)
         return "released"
 
     running = in_background(recorder, release)
     run_id = running.when_paused()
-    time.sleep(0.5)
+    time.sleep(1.6)
     resume_flow_run(run_id)
     assert running.result() == "released"
 
 
 def test_no_timeout_runs_while_an_async_flow_is_paused(recorder: MemoryRecorder) -> None:
-    @flow(timeout_seconds=0.4)
+    @flow(timeout_seconds=1.5)
     async def release(work: float) -> str:
         await pause_flow_run(timeout=30, poll_interval=0.05)
         await asyncio.sleep(work)
         return "released"
 
-    resume_after(recorder, 0.6)
+    resume_after(recorder, 1.6)
     assert asyncio.run(release(0.01)) == "released"
     resume_after(recorder, 0)
-    assert asyncio.run(release(5, return_state=True)).name == "TimedOut"
+    assert asyncio.run(release(60, return_state=True)).name == "TimedOut"
 
 
 def test_a_pause_takes_no_real_time_in_the_test_harness() -> None:

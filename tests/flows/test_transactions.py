@@ -237,7 +237,7 @@ def test_a_staged_value_is_kept_by_key(recorder: MemoryRecorder) -> None:
 def test_serializable_blocks_take_turns(recorder: MemoryRecorder, tmp_path: Path) -> None:
     store = ResultStore(tmp_path / "results", "json", FileSystemLockManager(tmp_path / "locks"))
     computed: list[int] = []
-    started = threading.Barrier(2, timeout=10)
+    started = threading.Barrier(2, timeout=60)
 
     def compute(number: int) -> None:
         started.wait()
@@ -250,7 +250,7 @@ def test_serializable_blocks_take_turns(recorder: MemoryRecorder, tmp_path: Path
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(computed) == 1
     assert not store.locks.is_locked("key")  # type: ignore[attr-defined]
 

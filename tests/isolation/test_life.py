@@ -130,7 +130,7 @@ def test_a_killed_process_crashes_its_run_at_once(stage: IsolatedStage) -> None:
 
     os.kill(process, signal.SIGKILL)
 
-    assert stage.ended(run, timeout=3).state_type == "CRASHED"
+    assert stage.ended(run).state_type == "CRASHED"
     assert run.state_message.startswith("Process died: killed by SIGKILL (peak ")
     wait_until(lambda: not is_alive(child), what="what it had started is gone")
 
@@ -141,7 +141,7 @@ def test_it_is_cancelled(stage: IsolatedStage) -> None:
 
     cancel(DjangoSession(), run.id, "somebody", False)
 
-    assert stage.ended(run, timeout=5).state_type == "CANCELLED"
+    assert stage.ended(run).state_type == "CANCELLED"
     wait_until(lambda: not is_alive(process) and not is_alive(stage.child()), what="no process is left")
 
 
@@ -162,7 +162,7 @@ def test_nothing_of_it_survives_its_agent(stage: IsolatedStage) -> None:
 
     agent.kill()
 
-    wait_until(lambda: not any(map(is_alive, processes)), timeout=3, what="no process is left")
+    wait_until(lambda: not any(map(is_alive, processes)), what="no process is left")
 
 
 def test_an_agent_that_stops_hands_it_back(stage: IsolatedStage) -> None:

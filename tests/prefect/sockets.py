@@ -13,8 +13,7 @@ from websockets.typing import Subprotocol
 
 from flows.sdk.ids import uuid7
 from runs.models import FlowRun
-
-PATIENCE = 15.0  # seconds
+from tests.processes import PATIENCE
 
 
 class ClientSocket:

@@ -28,8 +28,8 @@ from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
 from runs.transition import transition
 from tests.factories import make_run
 from tests.prefect.serving import Serving, revoke_all, serving, token_of
-from tests.prefect.sockets import PATIENCE, ClientSocket, event
-from tests.processes import RunningStack, wait_until
+from tests.prefect.sockets import ClientSocket, event
+from tests.processes import PATIENCE, RunningStack, wait_until
 
 __all__ = ["serving"]
 

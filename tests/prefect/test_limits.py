@@ -155,7 +155,7 @@ def test_what_can_never_be_had(operator: Caller, editor: Caller, body: dict[str,
 
 
 def test_a_rate_frees_itself(operator: Caller, editor: Caller) -> None:
-    made = make(editor, "rate-a", limit=1, slot_decay_per_second=0.5)
+    made = make(editor, "rate-a", limit=1, slot_decay_per_second=0.01)
     body = {"names": ["rate-a"], "slots": 1, "mode": "rate_limit"}
 
     first, second = (operator.post(f"{LIMITS}increment", body) for _ in range(2))
@@ -163,7 +163,7 @@ def test_a_rate_frees_itself(operator: Caller, editor: Caller) -> None:
     assert first.status_code == 200
     assert [each["id"] for each in first.json()] == [made["id"]]
     assert second.status_code == 423
-    assert 0 < float(second["Retry-After"]) <= 2
+    assert 0 < float(second["Retry-After"]) <= 100
     assert operator.post(f"{LIMITS}increment", {**body, "mode": "concurrency"}).status_code == 422
 
 

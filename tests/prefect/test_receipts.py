@@ -9,7 +9,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from portal.prefect.receipts import ReceiptProtocol, receipts_of
-from tests.processes import free_port
+from tests.processes import PATIENCE, free_port
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 A_MOMENT = 0.3  # seconds
@@ -59,12 +59,12 @@ async def test_a_pong_waits_for_what_came_before_its_ping() -> None:
         assert not pong.done()
 
         may_store.set()
-        await asyncio.wait_for(pong, 5)
+        await asyncio.wait_for(pong, PATIENCE)
 
 
 async def test_a_ping_after_nothing_is_answered_at_once() -> None:
     async with connected(storing(asyncio.Event())) as client:
-        await asyncio.wait_for(await client.ping(), 5)
+        await asyncio.wait_for(await client.ping(), PATIENCE)
 
 
 async def test_an_application_without_receipts_has_the_servers_own_pongs() -> None:
@@ -76,7 +76,7 @@ async def test_an_application_without_receipts_has_the_servers_own_pongs() -> No
 
     async with connected(app) as client:
         await client.send("one")
-        await asyncio.wait_for(await client.ping(), 5)
+        await asyncio.wait_for(await client.ping(), PATIENCE)
 
 
 async def test_a_client_is_not_cut_off_while_we_are_behind() -> None:
@@ -87,4 +87,4 @@ async def test_a_client_is_not_cut_off_while_we_are_behind() -> None:
         pong = await client.ping()
         await asyncio.wait([pong], timeout=A_MOMENT)  # several pings of the server's time out meanwhile
         may_store.set()
-        await asyncio.wait_for(pong, 5)
+        await asyncio.wait_for(pong, PATIENCE)

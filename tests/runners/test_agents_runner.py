@@ -39,7 +39,7 @@ def stage(stack: RunningStack) -> AgentsStage:
 
 
 def completed(stage: AgentsStage, flow: str) -> FlowRun:
-    run = stage.ended(stage.create(flow), timeout=30)
+    run = stage.ended(stage.create(flow))
     assert run.state_type == "COMPLETED", run.state_message
     return run
 
@@ -66,7 +66,7 @@ def test_tasks_of_a_killed_agent_are_tried_again_elsewhere(stage: AgentsStage) -
     pid = stage.held(1)
     next(agent for agent in agents if agent.pid == parent_of(pid)).kill()
     assert not_alive_soon(pid)
-    assert stage.ended(run, timeout=30).state_type == "COMPLETED"
+    assert stage.ended(run).state_type == "COMPLETED"
     tried_again = run.task_runs.get(dynamic_key="1")
     assert tried_again.run_count == 2
     assert "stopped responding" in tried_again.states.get(name="AwaitingRetry").message
@@ -80,7 +80,7 @@ def test_an_agent_that_stops_hands_its_task_back(stage: AgentsStage) -> None:
     helper.signal(signal.SIGTERM)
     assert helper.wait() == 0
     assert not_alive_soon(pid)
-    assert stage.ended(run, timeout=30).state_type == "COMPLETED"
+    assert stage.ended(run).state_type == "COMPLETED"
     assert run.task_runs.get(dynamic_key="1").run_count == 1
 
 
@@ -91,7 +91,7 @@ def test_cancelling_a_flow_ends_its_tasks_everywhere(stage: AgentsStage) -> None
     pids = [stage.held(1), stage.held(2)]
     transition(DjangoSession(), run.id, Cancelling())
     assert stage.ended(run).state_type == "CANCELLED"
-    wait_until(lambda: not any(map(is_alive, pids)), timeout=5, what="both processes end")
+    wait_until(lambda: not any(map(is_alive, pids)), what="both processes end")
     assert set(run.task_runs.values_list("state_type", flat=True)) == {"CANCELLED"}
     assert not Errand.objects.exists()
 
@@ -103,8 +103,8 @@ def test_tasks_end_with_the_agent_of_their_flow(stage: AgentsStage) -> None:
     helpers = {parent_of(pid) for pid in pids}
     next(agent for agent in agents if agent.pid not in helpers).kill()
     stage.stack.start("scheduler")
-    assert stage.ended(run, timeout=30).state_type == "CRASHED"
-    wait_until(lambda: not any(map(is_alive, pids)), timeout=5, what="both processes end")
+    assert stage.ended(run).state_type == "CRASHED"
+    wait_until(lambda: not any(map(is_alive, pids)), what="both processes end")
     wait_until(lambda: not Errand.objects.exists(), what="their rows are removed")
 
 
@@ -150,13 +150,13 @@ def test_lost_connections_to_the_database_cost_no_task(stage: AgentsStage) -> No
     stage.agent()
     run = stage.create("lasting")
     for done in (5, 20, 35):
-        wait_until(lambda n=done: run.task_runs.filter(state_type="COMPLETED").count() > n, timeout=20)
+        wait_until(lambda n=done: run.task_runs.filter(state_type="COMPLETED").count() > n)
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-    assert stage.ended(run, timeout=30).state_type == "COMPLETED", run.state_message
+    assert stage.ended(run).state_type == "COMPLETED", run.state_message
     assert run.task_runs.filter(run_count=1).count() == 60
 
 
@@ -173,5 +173,5 @@ def parent_of(pid: int) -> int:
 
 
 def not_alive_soon(pid: int) -> bool:
-    wait_until(lambda: not is_alive(pid), timeout=5, what="the process ends")
+    wait_until(lambda: not is_alive(pid), what="the process ends")
     return True

@@ -40,7 +40,7 @@ def test_tasks_in_processes_report_to_the_database(stage: RunnersStage) -> None:
 def test_tasks_on_dask_report_to_the_database(stage: RunnersStage) -> None:
     pytest.importorskip("distributed")
     stage.agent()
-    run = stage.ended(stage.create("on_dask"), timeout=30)
+    run = stage.ended(stage.create("on_dask"))
     assert run.state_type == "COMPLETED", run.state_message
     assert Log.objects.filter(flow_run=run, message__startswith="doubling").count() == 2
 

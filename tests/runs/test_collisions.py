@@ -163,7 +163,7 @@ def test_a_prefect_worker_that_proposes_pending_finds_no_slot(strategy: str, end
     assert verdict.state is not None and verdict.state.name == ends_as
     if strategy == "ENQUEUE":
         waiting.refresh_from_db()
-        assert waiting.expected_start_time > database_time() + timedelta(seconds=25)
+        assert waiting.expected_start_time > database_time() + timedelta(seconds=5)
 
 
 def test_a_prefect_worker_gets_a_slot_that_is_free() -> None:

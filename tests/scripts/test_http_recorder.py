@@ -78,7 +78,7 @@ def test_a_killed_script_crashes_when_it_is_silent_for_a_lease(server: Server) -
 
     script.kill()
     with atomic():
-        assert end_expired(datetime.now(UTC) + timedelta(seconds=40)) == 0
+        assert end_expired(datetime.now(UTC) + timedelta(seconds=10)) == 0
         assert end_expired(datetime.now(UTC) + timedelta(seconds=61)) == 1
 
     run.refresh_from_db()

@@ -1,6 +1,7 @@
 """The pages' sockets, with the real publisher over a real Valkey: who may listen, and what they hear."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,10 +21,9 @@ from portal.live.routing import websocket_urlpatterns
 from runs.announce import RunChanged
 from runs.models import FlowRun
 from tests.factories import make_deployment, make_queue, make_run
-from tests.processes import RunningStack
+from tests.processes import PATIENCE, RunningStack
 
 OURS = "http://localhost"
-PATIENCE = 5  # seconds
 
 
 class Socket:
@@ -193,12 +193,13 @@ async def test_a_hundred_changes_become_a_few_hints_and_the_last_one_counts(run:
     async with socket(f"/ws/runs/{run.id}", cookie) as opened:
         await opened.connect()
         await opened.hint()
+        began = time.monotonic()
         await tell(*(hint(run, version) for version in range(100)))
         versions: list[int] = []
         while not versions or versions[-1] < 99:
             versions.append((await opened.hint())["version"])
 
-    assert len(versions) < 30
+    assert len(versions) <= 2 + 10 * (time.monotonic() - began)
     assert versions == sorted(versions)
 
 
