@@ -4,8 +4,6 @@ import gc
 import importlib
 from collections.abc import Iterable
 
-from django.conf import settings
-
 from flows.sdk.names import random_name
 
 
@@ -24,15 +22,9 @@ def warm_up(modules: Iterable[str]) -> None:
         except ImportError as error:
             raise PreloadError(f"AGENT_PRELOAD: cannot import '{module}': {error}") from error
     _wake_pydantic()
-    _wake_api()
     random_name()  # the words of run names take 80 ms to load
     gc.collect()
     gc.freeze()  # a collection in a horse would write to every object, and copy every page
-
-
-def _wake_api() -> None:
-    """Flows call the API of their own process (slots, events, deployments): its views take 200 ms to load."""
-    importlib.import_module(settings.ROOT_URLCONF)
 
 
 def _wake_pydantic() -> None:

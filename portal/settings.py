@@ -192,6 +192,7 @@ PORTAL_QUARANTINE_AFTER = int(_number("PORTAL_QUARANTINE_AFTER", 5))
 AGENT_PRELOAD = [
     "flows.sdk.validation",
     "channels_redis.pubsub",
+    "portal.api.urls",  # flows call the API of their own process: slots, events, deployments
     *filter(None, (name.strip() for name in os.environ.get("AGENT_PRELOAD", "").split(","))),
 ]
 

@@ -1,11 +1,14 @@
 """Health for machines: is the process alive, and may it get traffic? Open to all, and tells no secrets."""
 
+import pkgutil
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 
 import redis
+from django.apps import apps
 from django.conf import settings
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db import ProgrammingError, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -58,10 +61,29 @@ def _is_prepared() -> bool:
     """
     global _prepared
     if not _prepared:
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        _prepared = not pending and not is_being_prepared()
+        _prepared = _migrations_of_code() <= _migrations_applied() and not is_being_prepared()
     return _prepared
+
+
+@lru_cache(maxsize=1)
+def _migrations_of_code() -> set[tuple[str, str]]:
+    """App and name of each, by their files: importing them takes 150 ms, and memory for good."""
+    found = set()
+    for app in apps.get_app_configs():
+        module = settings.MIGRATION_MODULES.get(app.label, f"{app.name}.migrations")
+        if module is not None and find_spec(module) is not None:
+            files = pkgutil.iter_modules(import_module(module).__path__)
+            found |= {(app.label, file.name) for file in files if not file.ispkg and file.name[0] not in "_~"}
+    return found
+
+
+def _migrations_applied() -> set[tuple[str, str]]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT app, name FROM django_migrations")
+            return set(cursor.fetchall())
+    except ProgrammingError:  # there is no such table yet
+        return set()
 
 
 @lru_cache(maxsize=1)

@@ -4,8 +4,9 @@ Each step looks first, so running it again changes nothing; two at once take tur
 """
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -47,6 +48,16 @@ def prepare(
             from portal.demo import deploy_demo  # imports the flow, which only this step needs
 
             deploy_demo()
+
+
+def wait_for_database(seconds: float) -> None:
+    """Wait until the database lets us in, or for so long: the next attempt then says what is wrong."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(**conninfo_of_django()).close()
+            return
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -152,15 +152,15 @@ class Up:
         }
 
     def _start(self, stack: Stack, supervisor: Supervisor) -> None:
-        """A start is bound by Python's imports, so the server loads while the database is prepared;
-        `/api/ready` says when it may be used."""
+        """A start is bound by Python's imports, so `prepare` loads while PostgreSQL starts, and the server
+        while the database is prepared; `/api/ready` says when it may be used."""
+        prepare = self._preparation(supervisor)
+        supervisor.start(prepare)
         for server in self.servers:
             server.launch()
         for server in self.servers:
             server.wait()
         self.folder.announce(stack)
-        prepare = self._preparation(supervisor)
-        supervisor.start(prepare)
         supervisor.start(Program("server", _command("serve")))
         while prepare.exit_code is None:
             supervisor.step(timeout=60)
@@ -183,6 +183,8 @@ class Up:
                 supervisor.say("prepare", line)
 
         options = ["--api-key-file", str(self.folder.api_key_file), *([] if self.demo else ["--no-demo"])]
+        if any(isinstance(server, Postgres) for server in self.servers):
+            options.append(f"--wait={Server.start_timeout:.0f}")
         return Program("prepare", _command("prepare", *options), once=True, on_line=show)
 
     def _is_ready(self) -> bool:

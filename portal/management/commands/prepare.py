@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from portal.ops.prepare import prepare
+from portal.ops.prepare import prepare, wait_for_database
 from portal.ops.stack import StackError
 
 
@@ -16,7 +16,16 @@ class Command(BaseCommand):
         parser.add_argument("--api-key-file", type=Path, help="write the API key here (mode 0600)")
         parser.add_argument("--no-demo", action="store_true", help="do not deploy the demo flow")
 
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=0,
+            metavar="SECONDS",
+            help="how long to wait for a database that is just starting (default: 0)",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        wait_for_database(options["wait"])
         try:
             prepare(
                 self.stdout.write,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 from django.db import connection, connections
+from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 
 from portal.ops import health
@@ -89,3 +90,15 @@ def test_only_the_exact_paths_are_open(client: Client, path: str) -> None:
 
 def test_nothing_is_changed_by_them(client: Client) -> None:
     assert client.post("/api/health").status_code == 405
+
+
+@pytest.mark.django_db
+def test_not_ready_before_there_are_tables(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_migrations RENAME TO elsewhere")
+
+    assert "not prepared" in client.get("/api/ready").json()["missing"]["database"]
+
+
+def test_the_migrations_of_the_code_are_those_that_django_knows() -> None:
+    assert health._migrations_of_code() == set(MigrationLoader(None).disk_migrations)
