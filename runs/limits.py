@@ -133,14 +133,15 @@ PRESENCE_SECONDS = 5.0
 
 TAKE = """
 WITH gone AS (
-    DELETE FROM runs_slot WHERE limit_id = ANY(%s) AND expires <= clock_timestamp()
+    DELETE FROM runs_slot WHERE limit_id = ANY(%s) AND lease <> %s AND expires <= clock_timestamp()
 )
 INSERT INTO runs_slot
     (id, limit_id, lease, occupied, decays, flow_run_id, task_run_id, holder, acquired, expires)
 SELECT t.id, t.limit_id, %s, %s, %s, %s, %s, %s, clock_timestamp(),
        clock_timestamp() + make_interval(secs => t.seconds)
 FROM unnest(%s::uuid[], %s::uuid[], %s::float8[]) AS t(id, limit_id, seconds)
-ON CONFLICT (limit_id, lease) DO NOTHING
+ON CONFLICT (limit_id, lease) DO UPDATE SET
+    occupied = excluded.occupied, acquired = excluded.acquired, expires = excluded.expires
 """
 
 RENEW = f"""
@@ -218,7 +219,10 @@ class _Limit:
 
 
 def acquire(session: Session, wanted: Wanted) -> Answer:
-    """Take the slots of all names, or none. Raises LimitError if that can never succeed."""
+    """Take the slots of all names, or none; what this lease holds already is held anew.
+
+    Raises LimitError if that can never succeed.
+    """
     with session.transaction() as tx:
         found = _locked(tx, wanted)
         missing = tuple(name for name in wanted.names if name not in {limit.name for limit in found})
@@ -227,6 +231,8 @@ def acquire(session: Session, wanted: Wanted) -> Answer:
             raise LimitError(f"There is no concurrency limit {', '.join(missing)}.")
         _check(limits, wanted)
         if all(limit.is_ours for limit in limits):
+            if wanted.lease_seconds is not None:
+                tx.execute(RENEW, [wanted.lease_seconds, wanted.workspace_id, wanted.lease_id])
             return Answer(missing)
         full = [limit for limit in limits if limit.is_full(wanted.occupy)]
         if full:
@@ -281,10 +287,10 @@ def _take(tx: Transaction, limits: Sequence[_Limit], wanted: Wanted) -> None:
     ids = [limit.id for limit in limits]
     seconds = [_seconds(limit, wanted) for limit in limits]
     holder = [wanted.flow_run_id, wanted.task_run_id, wanted.holder]
-    rate = wanted.lease_seconds is None
+    rate, lease = wanted.lease_seconds is None, wanted.lease_id
     tx.execute(
         TAKE,
-        [ids, wanted.lease_id, wanted.occupy, rate, *holder, [uuid7() for _ in ids], ids, seconds],
+        [ids, lease, lease, wanted.occupy, rate, *holder, [uuid7() for _ in ids], ids, seconds],
     )
 
 
