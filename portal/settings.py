@@ -61,6 +61,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "portal.access.acting.ActingMiddleware",
+    "portal.access.overlong.OverlongMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -91,6 +92,24 @@ DATABASE_POOLER = pooler()
 DATABASE_IMPATIENCE = "" if DATABASE_POOLER else "-c idle_in_transaction_session_timeout=10s"
 
 
+def _number(name: str, default: float) -> float:
+    """A number of the environment, from 0 on. Raises StackError."""
+    text = os.environ.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise StackError(f"{name} must be a number from 0 on, and is {text!r}.")
+    return value
+
+
+# Servers: what one statement may take, so that no bad filter keeps PostgreSQL busy for minutes; 0: any time.
+# Behind a pooler, PostgreSQL itself must be told: see docs/pgbouncer.md.
+PORTAL_STATEMENT_SECONDS = min(_number("PORTAL_STATEMENT_SECONDS", 15), 86_400)
+_HURRY = "" if DATABASE_POOLER else f"-c statement_timeout={PORTAL_STATEMENT_SECONDS * 1000:.0f}"
+
+
 def _database(url: str, pooled: bool, impatient: bool) -> dict[str, Any]:
     """Django's settings for `url`. Only web processes pool: a pool does not survive a fork."""
     config: dict[str, Any] = dict(environ.Env.db_url_config(url))
@@ -101,6 +120,7 @@ def _database(url: str, pooled: bool, impatient: bool) -> dict[str, Any]:
     if impatient:
         options["options"] = f"{options.get('options', '')} {DATABASE_IMPATIENCE}".strip()
     if pooled:
+        options["options"] = f"{options.get('options', '')} {_HURRY}".strip()
         options["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
     else:
         config["CONN_MAX_AGE"] = None
@@ -161,18 +181,6 @@ REST_FRAMEWORK: dict[str, Any] = {
 # What agents sign results with (the first) and verify them with (all), and where they put large ones.
 PORTAL_RESULT_KEYS = result_secrets(SECRET_KEY)
 PORTAL_RESULT_STORAGE = default_folder()
-
-
-def _number(name: str, default: float) -> float:
-    """A number of the environment, from 0 on. Raises StackError."""
-    text = os.environ.get(name) or str(default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise StackError(f"{name} must be a number from 0 on, and is {text!r}.")
-    return value
 
 
 # Days for which log lines and events are kept; 0: for ever. Runs are kept as their workspace's policies say.

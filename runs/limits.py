@@ -7,7 +7,9 @@ whoever asks stands in line until it is raised.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import inf
+from typing import cast
 from uuid import UUID
 
 from flows.sdk.ids import uuid7
@@ -59,7 +61,7 @@ ORDER BY id FOR UPDATE
 """
 
 
-def _held(since: str, even_so: str = "false") -> str:
+def still_held(since: str, even_so: str = "false") -> str:
     """SQL: whether the slots or the place `s`, taken at `since`, still count.
 
     They end with their run, and with the attempt that took them: one that was killed or handed back gave
@@ -89,14 +91,14 @@ CROSS JOIN LATERAL (
            coalesce(bool_or(s.lease = %s), false) AS ours
     FROM runs_slot s
     CROSS JOIN LATERAL (SELECT extract(epoch FROM s.expires - clock_timestamp()) AS seconds) left_
-    WHERE s.limit_id = l.id AND {_held("s.acquired", even_so="s.decays")}
+    WHERE s.limit_id = l.id AND {still_held("s.acquired", even_so="s.decays")}
 ) held
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(s.wanted), 0) AS slots, count(*) AS length
     FROM runs_waiter s
     LEFT JOIN runs_waiter mine
         ON mine.limit_id = s.limit_id AND mine.lease = %s AND mine.expires > clock_timestamp()
-    WHERE s.limit_id = l.id AND {_held("s.since")} AND s.lease <> %s
+    WHERE s.limit_id = l.id AND {still_held("s.since")} AND s.lease <> %s
       AND (mine.id IS NULL OR (s.since, s.lease) < (mine.since, mine.lease))
 ) line
 WHERE l.id = ANY(%s)
@@ -131,20 +133,22 @@ PRESENCE_SECONDS = 5.0
 
 TAKE = """
 WITH gone AS (
-    DELETE FROM runs_slot WHERE limit_id = ANY(%s) AND expires <= clock_timestamp()
+    DELETE FROM runs_slot WHERE limit_id = ANY(%s) AND lease <> %s AND expires <= clock_timestamp()
 )
 INSERT INTO runs_slot
     (id, limit_id, lease, occupied, decays, flow_run_id, task_run_id, holder, acquired, expires)
 SELECT t.id, t.limit_id, %s, %s, %s, %s, %s, %s, clock_timestamp(),
        clock_timestamp() + make_interval(secs => t.seconds)
 FROM unnest(%s::uuid[], %s::uuid[], %s::float8[]) AS t(id, limit_id, seconds)
-ON CONFLICT (limit_id, lease) DO NOTHING
+ON CONFLICT (limit_id, lease) DO UPDATE SET
+    occupied = excluded.occupied, acquired = excluded.acquired, expires = excluded.expires
 """
 
 RENEW = f"""
 UPDATE runs_slot s SET expires = clock_timestamp() + make_interval(secs => %s)
 FROM runs_concurrencylimit l
-WHERE l.id = s.limit_id AND l.workspace_id = %s AND s.lease = %s AND NOT s.decays AND {_held("s.acquired")}
+WHERE l.id = s.limit_id AND l.workspace_id = %s AND s.lease = %s AND NOT s.decays
+  AND {still_held("s.acquired")}
 RETURNING s.id
 """
 
@@ -157,13 +161,42 @@ RETURNING s.limit_id
 
 # Tells the first in each line, by its lease, and nobody if there is none. A hint: who misses it asks anyway.
 CHANNEL = "portal_slots"
-WAKE = """
-SELECT pg_notify(%s, first.lease::text) FROM (
-    SELECT DISTINCT ON (w.limit_id) w.lease FROM runs_waiter w
-    WHERE w.limit_id = ANY(%s) AND w.expires > clock_timestamp()
-    ORDER BY w.limit_id, w.since, w.lease
+
+
+def tell_first_of(limits: str) -> str:
+    """SQL: tell who is first in line for each of the limits, which is a condition on the place `s`."""
+    return f"""
+SELECT pg_notify('{CHANNEL}', first.lease::text) AS told FROM (
+    SELECT DISTINCT ON (s.limit_id) s.lease FROM runs_waiter s
+    WHERE {limits} AND {still_held("s.since")}
+    ORDER BY s.limit_id, s.since, s.lease
 ) first
 """
+
+
+WAKE = tell_first_of("s.limit_id = ANY(%s)")
+TELL_ALL = f"SELECT pg_notify('{CHANNEL}', lease::text) FROM runs_waiter WHERE limit_id = %s"
+
+# What is locked is just being counted, or cleared away, by somebody else: waiting could be a deadlock.
+FORGET_EXPIRED = """
+WITH slots AS (
+    DELETE FROM runs_slot WHERE id IN (
+        SELECT id FROM runs_slot WHERE expires <= clock_timestamp() FOR UPDATE SKIP LOCKED)
+    RETURNING limit_id
+), places AS (
+    DELETE FROM runs_waiter WHERE id IN (
+        SELECT id FROM runs_waiter WHERE expires <= clock_timestamp() FOR UPDATE SKIP LOCKED)
+    RETURNING limit_id
+)
+SELECT limit_id FROM slots UNION SELECT limit_id FROM places
+"""
+# Who waits for a rate knows the moment.
+NEXT_EXPIRY = """
+SELECT min(expires) FROM (
+    SELECT expires FROM runs_slot WHERE NOT decays UNION ALL SELECT expires FROM runs_waiter
+) held WHERE expires > clock_timestamp()
+"""
+FREE_ALL = "DELETE FROM runs_slot WHERE limit_id = %s RETURNING limit_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +219,10 @@ class _Limit:
 
 
 def acquire(session: Session, wanted: Wanted) -> Answer:
-    """Take the slots of all names, or none. Raises LimitError if that can never succeed."""
+    """Take the slots of all names, or none; what this lease holds already is held anew.
+
+    Raises LimitError if that can never succeed.
+    """
     with session.transaction() as tx:
         found = _locked(tx, wanted)
         missing = tuple(name for name in wanted.names if name not in {limit.name for limit in found})
@@ -195,6 +231,8 @@ def acquire(session: Session, wanted: Wanted) -> Answer:
             raise LimitError(f"There is no concurrency limit {', '.join(missing)}.")
         _check(limits, wanted)
         if all(limit.is_ours for limit in limits):
+            if wanted.lease_seconds is not None:
+                tx.execute(RENEW, [wanted.lease_seconds, wanted.workspace_id, wanted.lease_id])
             return Answer(missing)
         full = [limit for limit in limits if limit.is_full(wanted.occupy)]
         if full:
@@ -249,10 +287,10 @@ def _take(tx: Transaction, limits: Sequence[_Limit], wanted: Wanted) -> None:
     ids = [limit.id for limit in limits]
     seconds = [_seconds(limit, wanted) for limit in limits]
     holder = [wanted.flow_run_id, wanted.task_run_id, wanted.holder]
-    rate = wanted.lease_seconds is None
+    rate, lease = wanted.lease_seconds is None, wanted.lease_id
     tx.execute(
         TAKE,
-        [ids, wanted.lease_id, wanted.occupy, rate, *holder, [uuid7() for _ in ids], ids, seconds],
+        [ids, lease, lease, wanted.occupy, rate, *holder, [uuid7() for _ in ids], ids, seconds],
     )
 
 
@@ -284,7 +322,29 @@ def tell_first(session: Session, limit_id: UUID) -> None:
         _wake(tx, [(limit_id,)])
 
 
+def tell_all(session: Session, limit_id: UUID) -> None:
+    """Let everybody in line ask at once, as when there is no such limit any more."""
+    session.execute(TELL_ALL, [limit_id])
+
+
+def free_all(session: Session, limit_id: UUID) -> None:
+    """Take the slots of a limit from whoever holds them."""
+    with session.transaction() as tx:
+        _wake(tx, tx.execute(FREE_ALL, [limit_id])[:1])
+
+
+def forget_expired(session: Session) -> datetime | None:
+    """Remove slots whose lease has run out, and places in line of those who went, and wake who is next.
+
+    Return when the next one runs out; None if nobody holds or wants any.
+    """
+    with session.transaction() as tx:
+        _wake(tx, tx.execute(FORGET_EXPIRED))
+        [(following,)] = tx.execute(NEXT_EXPIRY)
+    return cast("datetime | None", following)
+
+
 def _wake(tx: Transaction, limits: Sequence[Row]) -> None:
     """Tell those who are now the first in line for these limits: there may be slots for them."""
     if limits:
-        tx.execute(WAKE, [CHANNEL, [limit_id for (limit_id,) in limits]])
+        tx.execute(WAKE, [[limit_id for (limit_id,) in limits]])

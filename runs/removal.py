@@ -1,18 +1,21 @@
-"""Deleting deployments and plans without leaving runs that nobody could start."""
+"""Deleting deployments, plans and runs without leaving runs that nobody could start."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
 
 from flows.models import Deployment
-from flows.sdk.states import Cancelling
 from runs.backfills.steer import cancel_backfill, open_backfills
+from runs.cancel_many import cancel_all
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
-from runs.session import DjangoSession
-from runs.transition import transition
+from runs.session import DjangoSession, Transaction
+from runs.slots import wake_for_slots_of
 
+BATCH = 1000
 WHY = "Its deployment was deleted."
 # Made by a schedule, and nobody began with them: they are plans, not history.
 PLANNED = Q(
@@ -27,14 +30,39 @@ def delete_deployment(deployment: Deployment) -> None:
         cancel_backfill(backfill_id, WHY)
     remove_planned(deployment.id)
     waiting = FlowRun.objects.filter(deployment=deployment, state_type=StateType.SCHEDULED)
-    for run_id in list(waiting.values_list("id", flat=True)):
-        transition(DjangoSession(), run_id, Cancelling(message=WHY))
-    deployment.delete()
+    cancel_all(DjangoSession(), list(waiting.order_by("id").values_list("id", flat=True)), WHY)
+    with unhurried():
+        deployment.delete()
+
+
+def delete_run(run_id: UUID, check: Callable[[FlowRun], None]) -> None:
+    """Delete a run with all that belongs to it, unless `check` raises for its locked row. Whoever waits for
+    its slots is woken."""
+    with unhurried() as tx:
+        locked = FlowRun.objects.select_for_update(of=("self",)).get(id=run_id)
+        check(locked)
+        wake_for_slots_of(tx, run_id)
+        locked.delete()
+
+
+@contextmanager
+def unhurried() -> Iterator[Transaction]:
+    """A transaction in which statements of a server, too, may take any time."""
+    with DjangoSession().transaction() as tx:
+        tx.execute("SET LOCAL statement_timeout = 0")
+        yield tx
+
+
+def remove_planned(deployment_id: UUID) -> None:
+    """Delete the runs that the deployment's schedules planned and nobody began with, late ones as well."""
+    while _remove_some(deployment_id) == BATCH:
+        pass
 
 
 @transaction.atomic
-def remove_planned(deployment_id: UUID) -> None:
-    """Delete the runs that the deployment's schedules planned and nobody began with, late ones as well."""
+def _remove_some(deployment_id: UUID) -> int:
     planned = FlowRun.objects.select_for_update(skip_locked=True, of=("self",))
-    ids = list(planned.filter(PLANNED, deployment_id=deployment_id).values_list("id", flat=True))
+    chosen = planned.filter(PLANNED, deployment_id=deployment_id).order_by("id")
+    ids = list(chosen.values_list("id", flat=True)[:BATCH])
     FlowRun.objects.filter(id__in=ids).delete()
+    return len(ids)

@@ -94,11 +94,18 @@ def reusable_calls(tx: Transaction, run_id: UUID, from_task: UUID) -> frozenset[
 
 
 def run_again(
-    run: FlowRun, parameters: Mapping[str, Any], actor: Actor, *, reuse_results: bool = False, name: str = ""
+    run: FlowRun,
+    parameters: Mapping[str, Any],
+    actor: Actor,
+    *,
+    reuse_results: bool = False,
+    name: str = "",
+    idempotency_key: str | None = None,
 ) -> FlowRun:
     """A new run of the same deployment, which must be there, due now, with these parameters.
 
     With `reuse_results`, calls whose task, code and inputs are as they were in the old run take its results.
+    With an `idempotency_key` that the deployment has seen, the run that it made then is returned.
     """
     assert run.deployment is not None
     new = NewRun.of(
@@ -111,6 +118,8 @@ def run_again(
         slot=run.slot if run.start_time else None,
         rerun_of_id=run.id,
         result_scope=(run.result_scope or run.id) if reuse_results else None,
+        idempotency_key=idempotency_key,
     )
-    insert_runs(DjangoSession(), [new])
-    return FlowRun.objects.get(id=new.id)
+    if insert_runs(DjangoSession(), [new]):
+        return FlowRun.objects.get(id=new.id)
+    return FlowRun.objects.get(deployment=run.deployment, idempotency_key=idempotency_key)

@@ -1,4 +1,4 @@
-"""Slots of runs outside the claim: who is rung for when one is given back, and runs that others execute."""
+"""Slots of runs outside the claim: who is woken when they become free, and runs that others execute."""
 
 from datetime import timedelta
 from functools import partial
@@ -8,12 +8,25 @@ from flows.models import CollisionStrategy
 from flows.sdk.recorder import Status
 from flows.sdk.states import Cancelled, Scheduled, StateType
 from runs import announce
+from runs.limits import tell_first_of
 from runs.rules import Current, Decision
 from runs.session import Transaction
 
-# The queues in which somebody may have waited for just this slot: none, if nothing above the run is limited.
-# An agent that ends a run looks into its own queues anyway; the ring is for the others.
-WAITING_FOR_SLOT = """
+OF_OTHERS = """
+s.limit_id IN (SELECT limit_id FROM limits)
+AND (s.flow_run_id IS NULL OR s.flow_run_id NOT IN (SELECT id FROM parts))
+"""
+# The queues in which somebody may have waited for just this run's slot: none, if nothing above it is limited.
+# An agent that ends a run looks into its own queues anyway; the ring is for the others. Besides, whoever is
+# next in line for named slots is told, where the run held some or stood in line before others.
+GIVE_BACK = f"""
+WITH parts AS MATERIALIZED (
+    SELECT id FROM runs_flowrun WHERE id = %s OR root_run_id = %s
+), limits AS MATERIALIZED (
+    SELECT limit_id FROM runs_slot WHERE flow_run_id IN (SELECT id FROM parts)
+    UNION
+    SELECT limit_id FROM runs_waiter WHERE flow_run_id IN (SELECT id FROM parts)
+), next AS ({tell_first_of(OF_OTHERS)})
 SELECT q.id
 FROM runs_flowrun ended
 JOIN agents_workqueue own ON own.id = ended.work_queue_id
@@ -27,13 +40,16 @@ WHERE ended.id = %s
     SELECT 1 FROM runs_flowrun r
     WHERE r.work_queue_id = q.id AND r.state_type = 'SCHEDULED' AND NOT r.leased
       AND r.expected_start_time <= now())
+UNION ALL
+SELECT nullif(told::text, '')::uuid FROM next
 """
 
 
-def ring_for_slot(tx: Transaction, run_id: UUID) -> None:
-    """Ring, once the transaction is durable, for those that wait for the slot of this run."""
-    for (queue_id,) in tx.execute(WAITING_FOR_SLOT, [run_id]):
-        tx.on_commit(partial(announce.ring, queue_id))
+def wake_for_slots_of(tx: Transaction, run_id: UUID) -> None:
+    """Wake, once the transaction is durable, those that wait for what this run and its subflows held."""
+    for (queue_id,) in tx.execute(GIVE_BACK, [run_id, run_id, run_id]):
+        if queue_id is not None:
+            tx.on_commit(partial(announce.ring, queue_id))
 
 
 # The lock that claims of the deployment's runs take: whoever has it sees all that had it before.

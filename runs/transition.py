@@ -28,7 +28,7 @@ from runs.prefect_rules import PREFECT
 from runs.quarantine import quarantine_if_poisoned
 from runs.rules import FORCED, ORCHESTRATION, Current, Decision, Policy, Proposal
 from runs.session import Session, Transaction
-from runs.slots import if_there_is_a_slot, ring_for_slot
+from runs.slots import if_there_is_a_slot, wake_for_slots_of
 
 LOCK = f"""
 SELECT r.id, r.workspace_id, r.state_id, r.state_type, r.state_name, r.state_message, r.state_timestamp,
@@ -118,7 +118,7 @@ def transition_in(
     if last.is_crashed() and run.has_deployment:
         quarantine_if_poisoned(tx, run.id)
     if gives_back(run, last):
-        ring_for_slot(tx, run.id)
+        wake_for_slots_of(tx, run.id)
     if run.by_prefect:
         forget_process(tx, run, last)
     if run.backfill_id and last.is_terminal():
@@ -220,8 +220,8 @@ UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLIN
 
 
 def gives_back(run: Current, state: State) -> bool:
-    """Whether the run had a slot of the limits above it, and has none in this state."""
-    if run.work_queue_id is None or not (run.leased or run.state_type in UNDER_WAY):
+    """Whether the run may have had slots, and has none in this state."""
+    if not (run.leased or run.state_type in UNDER_WAY or run.state_type is StateType.PAUSED):
         return False
     return not keeps_process(state) and state.type not in UNDER_WAY
 

@@ -23,6 +23,7 @@ from agents.services.reaper import Reaper
 from agents.services.retention import keep_what_is_wanted
 from agents.services.ringer import Alarm, Ringer
 from agents.services.silence import SilenceKeeper
+from agents.services.slots import clear_slots
 from agents.services.sweeper import sweep
 from runs.rollup import roll_up
 from runs.session import DjangoSession
@@ -54,6 +55,7 @@ class Scheduler:
             self._loop("backfills", release_backfills, every=1),
             self._loop("reap", Reaper().step, every=1),
             self._loop("silence", SilenceKeeper().step, every=1),
+            self._loop("slots", clear_slots, every=1),
             self._loop("cancellations", end_cancellations, every=5),
             self._loop("presence", tell_of_agents, every=1),
             self._loop("rollup", lambda now: roll_up(DjangoSession(), now), every=10),

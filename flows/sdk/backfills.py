@@ -8,6 +8,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from flows.sdk import portal
+from flows.sdk.ids import uuid7
 from flows.sdk.parameters import as_json
 from flows.sdk.steps import Steps, drive_async
 
@@ -76,6 +77,7 @@ def _steps(
         path = f"deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}"
     found = yield from portal.ask(lambda: server.get(path))
     body = {
+        "id": str(uuid7()),  # what is sent again after a lost answer makes no second one
         "deployment_id": str(found["id"]),
         "start": start.isoformat() if start else None,
         "end": end.isoformat() if end else None,
@@ -91,8 +93,7 @@ def _steps(
         "priority": priority,
         "tags": list(tags),
     }
-    # Once: asked again after a lost answer, it would be made twice.
-    made = yield portal.Ask(lambda: server.post("backfills/", body))
+    made = yield from portal.ask(lambda: server.post("backfills/", body))
     return Backfill(
         id=UUID(str(made["id"])),
         deployment_id=UUID(str(made["deployment_id"])),

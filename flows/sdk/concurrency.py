@@ -32,8 +32,8 @@ logger = logging.getLogger("flows.concurrency")
 
 FIRST_POLL = 0.05
 LONGEST_POLL = 0.5  # how long a freed slot may stay unnoticed
-# Where a bell rings for whoever is next, looking is only for what rings no bell: leases and runs that ended.
-FIRST_ON_BELL = 0.25
+# Where a bell rings for whoever is next, looking is only for a ring that was lost.
+FIRST_ON_BELL = 1.0
 LONGEST_ON_BELL = 2.0
 
 Names = str | Sequence[str]

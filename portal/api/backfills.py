@@ -69,6 +69,7 @@ class MomentField(serializers.Field[Any, Any, Any, Any]):
 class BackfillInput(serializers.Serializer[Any]):
     """The body of create and preview: as `runs.backfills.wish.Wish`, the rule by `cron` or `interval` (s)."""
 
+    id = serializers.UUIDField(required=False, allow_null=True)
     deployment_id = serializers.UUIDField()
     start = MomentField(required=False, allow_null=True)
     end = MomentField(required=False, allow_null=True)
@@ -149,8 +150,14 @@ class Backfills(Resource):
         return [backfill_as_json(row, counts[row["id"]]) for row in rows]
 
     def create(self, request: Request) -> Response:
-        """Make the backfill and its first runs: 201. A large one is PLANNING first, and has none yet."""
-        made = _understood(lambda: create_backfill(self._plan(request), created_by(request)))
+        """Make the backfill and its first runs: 201. A large one is PLANNING first, and has none yet.
+
+        With an `id` that the client has made: 200 if it is there already, as when the answer was lost.
+        """
+        id = read(BackfillInput, request).get("id")
+        if id and self.get_queryset().filter(id=id).exists():
+            return Response(self.as_json(id))
+        made = _understood(lambda: create_backfill(self._plan(request), created_by(request), id))
         return Response(self.as_json(made.id), status=201)
 
     @action(detail=False, methods=["post"])

@@ -32,16 +32,19 @@ def open_backfills(deployment: Deployment) -> QuerySet[Backfill]:
     return Backfill.objects.filter(deployment=deployment, state__in=OPEN)
 
 
-def create_backfill(plan: Plan, created_by: Mapping[str, Any] | None = None) -> Backfill:
+def create_backfill(
+    plan: Plan, created_by: Mapping[str, Any] | None = None, id: UUID | None = None
+) -> Backfill:
     """Make the backfill with all of its cells, and its first runs, in one transaction.
 
     One that is not whole is made PLANNING, without any: `agents.services.planning` does the rest. Raises
-    BackfillError if the plan has no cells.
+    BackfillError if the plan has no cells. `id` is its own, if whoever wants it has made one.
     """
     if plan.is_whole and not plan.cells:
         raise refuse("which", "; ".join(plan.warnings) or "there is no slot in this range")
     with transaction.atomic():
         backfill = _row(plan, created_by)
+        backfill.id = id or backfill.id
         backfill.save(force_insert=True)
         if plan.is_whole:
             with DjangoSession().transaction() as tx:

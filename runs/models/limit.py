@@ -12,7 +12,7 @@ from django.utils.timezone import now
 from flows.models import Workspace
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
-from runs.limits import tell_first
+from runs.limits import tell_all, tell_first
 from runs.models.flow_run import TERMINAL, StateType
 from runs.session import DjangoSession
 
@@ -45,6 +45,11 @@ class ConcurrencyLimit(ScopedModel):
         """Store it; whoever is first in line asks again at once, for there may be more slots now."""
         super().save(*args, **kwargs)
         tell_first(DjangoSession(), self.id)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Remove it; all that stand in line ask again at once, for it holds nobody back any more."""
+        tell_all(DjangoSession(), self.id)
+        return super().delete(*args, **kwargs)
 
 
 class Slot(ScopedModel):

@@ -1,9 +1,11 @@
 """Concurrency limits as Prefect's clients make them and take their slots."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.utils.timezone import now
 
 from runs.models import ConcurrencyLimit, FlowRun, Slot, Waiter
 from tests.factories import make_run
@@ -49,8 +51,8 @@ def test_a_limit_is_changed_and_removed(editor: Caller) -> None:
 
     assert editor.patch(f"{LIMITS}gcl-a", {"active": False, "limit": None}).status_code == 204
     assert editor.patch(f"{LIMITS}gcl-a", {"limit": 3}).status_code == 204
-    now = editor.get(f"{LIMITS}gcl-a").json()
-    assert (now["active"], now["limit"]) == (False, 3)
+    limit = editor.get(f"{LIMITS}gcl-a").json()
+    assert (limit["active"], limit["limit"]) == (False, 3)
     assert editor.delete(f"{LIMITS}gcl-a").status_code == 204
     assert editor.delete(f"{LIMITS}gcl-a").status_code == 404
 
@@ -116,6 +118,37 @@ def test_a_full_limit_says_when_to_ask_again(operator: Caller, editor: Caller) -
     assert not Waiter.objects.exists(), "it comes back under another name, and would wait for itself"
     give_back(operator, lease_id)
     assert take(operator, "gcl-a").status_code == 200
+
+
+def test_a_task_run_that_repeats_its_request_has_one_lease(operator: Caller, editor: Caller) -> None:
+    """Its answer was lost: Prefect's client sends the very same request again."""
+    make(editor, name="tag:db", limit=2)
+    holder = {"type": "task_run", "id": str(uuid4())}
+
+    first, again = (take(operator, "tag:db", holder=holder) for _ in range(2))
+    other = take(operator, "tag:db", holder={"type": "task_run", "id": str(uuid4())})
+
+    assert first.json()["lease_id"] == again.json()["lease_id"] != other.json()["lease_id"]
+    assert Slot.objects.count() == 2
+
+
+def test_a_task_run_is_given_anew_what_ran_out(operator: Caller, editor: Caller) -> None:
+    make(editor, name="tag:db", limit=1)
+    holder = {"type": "task_run", "id": str(uuid4())}
+    take(operator, "tag:db", holder=holder)
+    Slot.objects.update(expires=now() - timedelta(seconds=1))
+
+    assert take(operator, "tag:db", holder=holder).status_code == 200
+    assert Slot.objects.get().expires > now()
+
+
+def test_others_may_hold_the_same_limit_as_often_as_they_ask(operator: Caller, editor: Caller) -> None:
+    make(editor, limit=2)
+    holder = {"type": "task_run", "id": str(uuid4())}
+
+    leases = {take(operator, "gcl-a", holder=holder).json()["lease_id"] for _ in range(2)}
+
+    assert len(leases) == 2
 
 
 def test_names_without_a_limit_hold_nobody_back(operator: Caller, editor: Caller) -> None:

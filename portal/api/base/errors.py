@@ -11,9 +11,11 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import DataError, IntegrityError
 from django.http import Http404
 from rest_framework import exceptions
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.response import Response
 
 from flows.catalog.parameters import FieldError
+from portal.access.overlong import took_too_long, what_happened
 from runs.outages import is_outage
 
 logger = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ def problems_of(error: pydantic.ValidationError) -> list[FieldError]:
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """DRF's exception handler. None (a 500) is left for real mistakes of ours."""
-    known = _as_api_error(error)
+    known = _as_api_error(error, context)
     if known is None:
         return None
     if isinstance(error, IntegrityError):
@@ -89,7 +91,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
     return Response(_body(known), status=known.status_code, headers=_headers(known))
 
 
-def _as_api_error(error: Exception) -> exceptions.APIException | None:
+def _as_api_error(error: Exception, context: Mapping[str, Any]) -> exceptions.APIException | None:
     match error:
         case exceptions.ValidationError():
             return InvalidInput(_flatten(error.detail))
@@ -105,9 +107,18 @@ def _as_api_error(error: Exception) -> exceptions.APIException | None:
             return InvalidInput(detail="A value is out of range, or contains characters we cannot store.")
         case IntegrityError():
             return Conflict(detail="Something here was made, changed or deleted meanwhile. Try again.")
+        case _ if took_too_long(error):
+            return _overlong(context)
         case _ if is_outage(error) or isinstance(error, redis.RedisError):
             return Unavailable()
     return None
+
+
+def _overlong(context: Mapping[str, Any]) -> exceptions.APIException:
+    """A question that is too large stays so: clients must not repeat it, as they do after a 503."""
+    request, action = context["request"], getattr(context["view"], "action", "") or ""
+    asks = request.method in SAFE_METHODS or action.startswith(("filter", "count"))
+    return InvalidInput(detail=what_happened()) if asks else Unavailable()
 
 
 def _body(error: exceptions.APIException) -> dict[str, Any]:

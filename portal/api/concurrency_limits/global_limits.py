@@ -3,11 +3,12 @@
 They are the limits of `/api/concurrency_limits`, and so are tag limits: those named `tag:<tag>`.
 """
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
 from typing import Any, ClassVar
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -31,6 +32,7 @@ from portal.api.concurrency_limits.routes import (
     known_run,
     with_holders,
 )
+from portal.api.concurrency_limits.tag_limits import PREFIX as TAG
 from portal.api.filtering.language import page_of
 from portal.api.work_pools.queues import given_of
 from runs import limits
@@ -155,9 +157,11 @@ class GlobalLimits(Listed):
     def increment_with_lease(self, request: Request) -> Response:
         """Take the slots of all names or none: `{"lease_id", "limits"}`. Names without a limit are ignored.
 
-        423 with `Retry-After` while they are taken, 422 if there are fewer than wanted at all.
+        423 with `Retry-After` while they are taken, 422 if there are fewer than wanted at all. A task run
+        that asks for the slots of its tags again, as when the answer was lost, hears of the lease it has.
         """
-        body, lease_id = read(LeaseInput, request), uuid7()
+        body = read(LeaseInput, request)
+        lease_id = _lease_of(body)
         is_rate = body.get("mode") == "rate_limit"
         seconds = None if is_rate else body.get("lease_duration", LEASE_SECONDS)
         found = self._take(request, body, lease_id, seconds)
@@ -226,6 +230,18 @@ class GlobalLimits(Listed):
 
     def _as_json(self, limit: ConcurrencyLimit) -> Row:
         return self.shape([{name: getattr(limit, name) for name in self.columns}])[0]
+
+
+def _lease_of(body: Row) -> UUID:
+    """The lease to be given: always the same for the tags of a task run.
+
+    Prefect's clients repeat a request whose answer was lost, and say nothing by which a repetition could be
+    told from a second wish. But their engine takes the slots of a task run's tags once at a time.
+    """
+    holder, names = body.get("holder") or {}, sorted(body["names"])
+    if holder.get("type") != "task_run" or not all(name.startswith(TAG) for name in names):
+        return uuid7()
+    return uuid5(holder["id"], json.dumps([names, body["slots"], body.get("mode")]))
 
 
 def _holder(actor: Any, holder: Row) -> Row:

@@ -13,7 +13,9 @@ from flows.models import Membership
 from portal.access.actors import actor_of, home_workspace
 from portal.api.base.resource import Resource, Row, read
 from portal.api.filtering.language import page_of
-from runs.models import ConcurrencyLimit, Slot
+from runs import limits
+from runs.models import ConcurrencyLimit
+from runs.session import DjangoSession
 
 Role = Membership.Role
 PREFIX = "tag:"
@@ -68,7 +70,7 @@ class TagLimits(Resource):
     @action(detail=False, methods=["post"], url_path="tag/(?P<tag>[^/]+)/reset")
     def reset(self, request: Request, tag: str) -> Response:
         """Free all of its slots, whoever holds them."""
-        Slot.objects.filter(limit=self._of(tag)).delete()
+        limits.free_all(DjangoSession(), self._of(tag).id)
         return Response(status=200)
 
     def _of(self, tag: str) -> ConcurrencyLimit:

@@ -29,6 +29,7 @@ from runs import announce
 from runs.by_flow import Told, make_run_of_flow, root_of_subflow
 from runs.create import NewRun
 from runs.models import FlowRun
+from runs.removal import delete_run
 from runs.session import DjangoSession
 from runs.transition import scheduled_time_of
 
@@ -146,10 +147,7 @@ class PrefectFlowRuns(Resource):
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete the run with all that belongs to it: 204. 409 while an agent executes it."""
         run: FlowRun = self.get_object()
-        with transaction.atomic():
-            locked = FlowRun.objects.select_for_update(of=("self",)).get(id=run.id)
-            _refuse_if_owned(locked, "deleted")
-            locked.delete()
+        delete_run(run.id, lambda locked: _refuse_if_owned(locked, "deleted"))
         return Response(status=204)
 
     def _change(self, run: FlowRun, changes: Row) -> None:

@@ -83,6 +83,7 @@ class AgainInput(serializers.Serializer[Any]):
     parameters = ObjectField(required=False, allow_null=True)
     reuse_results = serializers.BooleanField(required=False, allow_null=True)
     name = TextField(max_length=200)
+    idempotency_key = TextField(max_length=500)
 
 
 class FlowRuns(FlowRunLists, RunInputActions, RunResultActions, Reported):
@@ -190,7 +191,10 @@ class FlowRuns(FlowRunLists, RunInputActions, RunResultActions, Reported):
 
     @action(detail=True, methods=["post"])
     def run_again(self, request: Request, pk: str) -> Response:
-        """A new run of the same deployment: 201; 409 if its deployment is gone or parameters do not fit."""
+        """A new run of the same deployment: 201; 409 if its deployment is gone or parameters do not fit.
+
+        With an idempotency key that the deployment has seen, the run that it made then.
+        """
         run: FlowRun = self.get_object()
         body = read(AgainInput, request)
         if run.deployment is None:
@@ -198,8 +202,14 @@ class FlowRuns(FlowRunLists, RunInputActions, RunResultActions, Reported):
         parameters = {**run.parameters, **body.get("parameters", {})}
         if errors := validate(run.deployment.parameter_openapi_schema, parameters):
             raise Conflict(errors, detail=f"The parameters do not fit the flow '{run.flow.name}'.")
-        reuse, name = bool(body.get("reuse_results")), body.get("name", "")
-        new = run_again(run, parameters, actor_of(request), reuse_results=reuse, name=name)
+        new = run_again(
+            run,
+            parameters,
+            actor_of(request),
+            reuse_results=bool(body.get("reuse_results")),
+            name=body.get("name", ""),
+            idempotency_key=body.get("idempotency_key") or None,
+        )
         return Response(self.as_json(new.id), status=201)
 
     @action(detail=True, methods=["post"])

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from flows.models.workspace import DEFAULT_WORKSPACE
+from flows.sdk.ids import uuid7
 from portal.client import Portal, PortalError, connect
 from portal.management.arguments import as_dict, parameter_values
 from portal.management.commands.runflow import find_deployment
@@ -56,7 +57,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self.stdout.write("Nothing was made: this was a dry run.")
             return
-        made = portal.post("backfills/", body)
+        made = portal.post("backfills/", body | {"id": str(uuid7())})
         runs = "being planned" if made["state"] == BackfillState.PLANNING else f"{made['total']} runs"
         self.stdout.write(f"Backfill {made['id']}: {runs}, {made['concurrency']} at a time.")
         self.stdout.write(f"{portal.url}/admin/runs/backfill/{made['id']}/")

@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentParser
 from difflib import get_close_matches
 from typing import Any
+from uuid import uuid4
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -68,17 +69,23 @@ class Command(BaseCommand):
 def start(portal: Portal, options: dict[str, Any]) -> dict[str, Any]:
     """The run that was made or reopened."""
     parameters, name = as_dict(options["param"]), options["name"]
+    key = str(uuid4())  # what is sent again after a lost answer makes no second run
     run: dict[str, Any]
     if options["retry"]:
         path = path_of("flow_runs", options["retry"])
         portal.post(f"{path}/retry", {"from_task": options["from_task"]})
         run = portal.get(path)
     elif options["again"]:
-        body = {"parameters": parameters, "name": name, "reuse_results": options["reuse"]}
+        body = {
+            "parameters": parameters,
+            "name": name,
+            "reuse_results": options["reuse"],
+            "idempotency_key": key,
+        }
         run = portal.post(f"{path_of('flow_runs', options['again'])}/run_again", body)
     else:
         deployment = find_deployment(portal, options["deployment"])
-        body = {"parameters": parameters, "name": name, "tags": options["tag"]}
+        body = {"parameters": parameters, "name": name, "tags": options["tag"], "idempotency_key": key}
         run = portal.post(f"deployments/{deployment['id']}/create_flow_run", body)
     return run
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.processes
 
 LOOPS = {
     "materialise", "ring", "sweep", "collisions", "late", "pauses", "errands", "planning", "backfills",
-    "reap", "cancellations", "silence", "presence", "rollup", "retention", "house",
+    "reap", "slots", "cancellations", "silence", "presence", "rollup", "retention", "house",
 }  # fmt: skip
 
 

@@ -141,3 +141,11 @@ def test_the_command_makes_a_new_run(failed: FlowRun) -> None:
 def test_the_command_says_what_is_wrong(arguments: list[str], text: str) -> None:
     with pytest.raises(CommandError, match=text):
         manage(*arguments)
+
+
+def test_a_run_is_made_again_once_for_each_key(operator: Caller, failed: FlowRun) -> None:
+    first, repeated, other = (
+        operator.post(path(failed, "run_again"), {"idempotency_key": key}).json()["id"] for key in "aab"
+    )
+
+    assert first == repeated != other
