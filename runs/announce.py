@@ -7,9 +7,11 @@ the apps load.
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
 from uuid import UUID
 
 logger = logging.getLogger(__name__)
@@ -26,8 +28,13 @@ class RunChanged:
     state_name: str
 
     def as_json(self) -> dict[str, Any]:
-        fields = asdict(self)
-        return {k: str(v) if isinstance(v, UUID) else v for k, v in fields.items()}
+        return {
+            "run_id": str(self.run_id),
+            "workspace_id": str(self.workspace_id),
+            "version": self.version,
+            "state_type": self.state_type,
+            "state_name": self.state_name,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,15 @@ class EventsStored:
         return {"workspace_id": str(self.workspace_id)}
 
 
+Message = RunChanged | EventsStored
 RingPort = Callable[[UUID], None]
-PublishPort = Callable[[RunChanged | EventsStored], None]
+
+
+class PublishPort(Protocol):
+    """Sends messages, all in one go."""
+
+    def __call__(self, *messages: Message) -> None: ...
+
 
 SLOW_SECONDS = 0.5
 SILENT_SECONDS = 5.0
@@ -49,6 +63,7 @@ SILENT_SECONDS = 5.0
 _ring: RingPort | None = None
 _publish: PublishPort | None = None
 _silent_until = 0.0
+_kept: ContextVar[dict[object, Message] | None] = ContextVar("kept", default=None)
 
 
 def fill_ring(port: RingPort) -> None:
@@ -75,11 +90,39 @@ def ring(queue_id: UUID) -> None:
         _hint(lambda: port(queue_id), f"ring queue {queue_id}")
 
 
-def publish(message: RunChanged | EventsStored) -> None:
+def publish(message: Message) -> None:
     """Say that a run has changed, or that events came. Who misses it re-reads when it sees the gap."""
+    kept = _kept.get()
+    if kept is None:
+        _publish_all([message])
+    else:
+        kept[_subject(message)] = message
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Publish what is published inside at the end, in one round trip: of each run only the last change.
+
+    For what one transaction changed: whoever listens would only read the same row again.
+    """
+    kept: dict[object, Message] = {}
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        if kept:
+            _publish_all(list(kept.values()))
+
+
+def _subject(message: Message) -> object:
+    return message.run_id if isinstance(message, RunChanged) else message
+
+
+def _publish_all(messages: list[Message]) -> None:
     port = _publish
     if port is not None:
-        _hint(lambda: port(message), f"publish {message}")
+        _hint(lambda: port(*messages), f"publish {messages}")
 
 
 def _hint(send: Callable[[], None], what: str) -> None:

@@ -1,6 +1,6 @@
-"""What a running process reports besides flow-run states: task states, logs, artifacts and results.
+"""What a running process reports besides flow-run states: subflows, task states, logs, artifacts, results.
 
-A batch is one transaction of at most six statements, however many rows it has. Everything in it is
+A batch is one transaction of at most eight statements, however many rows it has. Everything in it is
 idempotent, so that a batch whose answer got lost may simply be sent again.
 """
 
@@ -16,6 +16,7 @@ from flows.sdk.recorder import Aborted, LogLine, NewArtifact, TaskRunEvent
 from runs import announce
 from runs.results import NewResult, insert_results
 from runs.session import Transaction
+from runs.subflow import NewSubflow, create_subflow_runs
 
 MOST_MESSAGE_CHARACTERS = 1_000_000
 
@@ -96,9 +97,11 @@ class Batch:
     logs: list[tuple[UUID, LogLine]] = field(default_factory=list)
     artifacts: list[NewArtifact] = field(default_factory=list)
     results: list[NewResult] = field(default_factory=list)
+    subflows: list[NewSubflow] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.events) + len(self.logs) + len(self.artifacts) + len(self.results)
+        others = len(self.artifacts) + len(self.results) + len(self.subflows)
+        return len(self.events) + len(self.logs) + others
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,15 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
     Pages hear of it once it is durable. Raises Aborted, and writes nothing, when that attempt no longer
     owns the run.
     """
-    rows = tx.execute(FENCE, [root_run_id, attempt, not batch.events])
+    rows = tx.execute(FENCE, [root_run_id, attempt, not (batch.events or batch.subflows)])
     if not rows:
         raise Aborted(f"attempt {attempt} no longer owns flow run {root_run_id}")
     written = Written(*rows[0])
-    subflows = {event.flow_run_id for event in batch.events} - {root_run_id}
-    if subflows:
-        tx.execute(BUMP_SUBFLOWS, [sorted(subflows), root_run_id])
+    if batch.subflows:
+        create_subflow_runs(tx, root_run_id, written.workspace_id, batch.subflows)
+    changed = {event.flow_run_id for event in batch.events} - {root_run_id}
+    if changed:
+        tx.execute(BUMP_SUBFLOWS, [sorted(changed), root_run_id])
     if batch.events:
         events = sorted(batch.events, key=lambda event: event.task_run_id)
         tx.execute(TASK_STATES, [_json(map(_event_row, events)), attempt, attempt, written.version])
@@ -133,10 +138,10 @@ def record_batch(tx: Transaction, root_run_id: UUID, attempt: int, batch: Batch)
         record_artifacts(tx, written.workspace_id, batch.artifacts)
     if batch.results:
         insert_results(tx, written.workspace_id, batch.results)
-    changed = announce.RunChanged(
+    message = announce.RunChanged(
         root_run_id, written.workspace_id, written.version, written.state_type, written.state_name
     )
-    tx.on_commit(lambda: announce.publish(changed))
+    tx.on_commit(lambda: announce.publish(message))
     return written
 
 

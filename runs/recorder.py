@@ -1,7 +1,8 @@
 """The recorder of an agent's process: reports the engine's runs to PostgreSQL.
 
-Task states, logs, artifacts and results wait in a bounded queue; one thread writes them in batches. Flow-run
-states are written by the caller's thread, a terminal one together with all that is queued.
+New subflows, task states, logs, artifacts and results wait in a bounded queue; one thread writes them in
+batches. Flow-run states are written by the caller's thread: the first of a subflow, and a terminal one,
+together with all that is queued.
 """
 
 from collections.abc import Callable
@@ -24,10 +25,10 @@ from flows.sdk.states import TERMINAL, State, keeps_process
 from runs.batch import Batch, record_batch
 from runs.results import DatabaseResults, NewResult
 from runs.session import PsycopgSession, Transaction, persistently
-from runs.subflow import create_subflow_run
+from runs.subflow import NewSubflow
 from runs.transition import transition_in
 
-Item = TaskRunEvent | tuple[UUID, LogLine] | NewArtifact | NewResult
+Item = TaskRunEvent | tuple[UUID, LogLine] | NewArtifact | NewResult | NewSubflow
 Result = TypeVar("Result")
 
 
@@ -57,6 +58,7 @@ class DatabaseRecorder:
         self._session = session
         self._let_go = let_go or session.close
         self._proposed_end = False
+        self._without_state: set[UUID] = set()  # subflows that have begun
         self._queue: BatchQueue[Item] = BatchQueue(
             lambda items: self._write(items, lambda tx: None), on_abort, weigh=_weight
         )
@@ -74,12 +76,16 @@ class DatabaseRecorder:
         self._queue.put(result)
 
     def begin(self, new: NewFlowRun) -> FlowRunInfo:
-        """Create a subflow's run. What is queued goes first: the subflow refers to its task run."""
-        return self.flush_with(lambda tx: create_subflow_run(tx, self.run_id, new))
+        """Queue a subflow's run behind its task run: it is written with its first state."""
+        self._without_state.add(new.id)
+        self._queue.put(NewSubflow(new))
+        return FlowRunInfo.of(new, root_run_id=self.run_id)
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
-        if not keeps_process(state):  # nothing can be written after it
+        # Its row may be queued, or nothing can be written after this.
+        if run_id in self._without_state or not keeps_process(state):
             verdict = self.flush_with(lambda tx: self._propose(tx, run_id, state))
+            self._without_state.discard(run_id)
         else:
             verdict = self.transact(lambda tx: self._propose(tx, run_id, state))
         if verdict.status is Status.ABORT:
@@ -144,6 +150,8 @@ def _batch_of(items: list[Item]) -> Batch:
             batch.artifacts.append(item)
         elif isinstance(item, NewResult):
             batch.results.append(item)
+        elif isinstance(item, NewSubflow):
+            batch.subflows.append(item)
         else:
             batch.logs.append(item)
     return batch

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from flows.sdk.recorder import Aborted, NewFlowRun, Verdict
+from flows.sdk.recorder import Aborted, Verdict
 from flows.sdk.states import State, StateType
 from runs.batch import Batch, record_batch
 from runs.create import NewRun, insert_runs_in
 from runs.results import unlock_result
 from runs.session import Transaction
-from runs.subflow import create_subflow_run
 from runs.transition import transition_in
 
 # greatest() ignores NULL: without lease_seconds, whoever claimed the run goes on keeping its lease.
@@ -50,14 +49,13 @@ class ForeignPart(ValueError):
 
 @dataclass(slots=True)
 class Report:
-    """What happened since the last report. `begin` is a subflow, `proposal` a state of a flow run.
+    """What happened since the last report. `proposal` is a state of a flow run.
 
     `lease_seconds` renews the run's lease; None if somebody else keeps it. `unlock` is the lock of a
     result (hash of its key, holder) to let go of.
     """
 
     batch: Batch = field(default_factory=Batch)
-    begin: NewFlowRun | None = None
     proposal: tuple[UUID, State] | None = None
     lease_seconds: float | None = None
     unlock: tuple[str, str] | None = None
@@ -93,8 +91,6 @@ def accept_report(tx: Transaction, run_id: UUID, attempt: int, report: Report) -
     _check_belonging(tx, run_id, report)
     if report.batch:
         record_batch(tx, run_id, attempt, report.batch)
-    if report.begin:
-        create_subflow_run(tx, run_id, report.begin)
     if report.unlock:
         unlock_result(tx, run_id, *report.unlock)
     return Answer(_propose(tx, attempt, report), rows[0][0] == StateType.CANCELLING.value)
@@ -111,7 +107,7 @@ def _after_the_end(tx: Transaction, run_id: UUID, attempt: int, report: Report) 
     if report.proposal and report.proposal[0] == run_id:
         return Answer(_propose(tx, attempt, report), False)
     ended_now = bool(tx.execute(JUST_ENDED, [run_id, attempt]))
-    if not (ended_now and report.batch) or report.begin or report.proposal:
+    if not (ended_now and report.batch) or report.batch.subflows or report.proposal:
         raise Aborted(f"attempt {attempt} no longer owns flow run {run_id}")
     _check_belonging(tx, run_id, report)
     record_batch(tx, run_id, attempt, report.batch)
@@ -135,8 +131,8 @@ def _mentioned(report: Report) -> tuple[set[UUID], set[UUID]]:
     pairs += [(line.flow_run_id, line.task_run_id) for _, line in batch.logs]
     runs = {flow_run_id for flow_run_id, _ in pairs}
     task_runs = {task_run_id for _, task_run_id in pairs if task_run_id}
-    if report.begin and report.begin.parent_task_run_id:
-        task_runs.add(report.begin.parent_task_run_id)
+    parents = (subflow.run.parent_task_run_id for subflow in batch.subflows)
+    task_runs.update(parent for parent in parents if parent)
     if report.proposal:
         runs.add(report.proposal[0])
     return runs, task_runs

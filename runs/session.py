@@ -17,6 +17,7 @@ from django.db import transaction as django_transaction
 from psycopg.pq import TransactionStatus
 
 from flows.sdk import batching
+from runs import announce
 from runs.outages import IN_OTHER_WORDS
 from runs.patience import patience
 
@@ -127,8 +128,9 @@ class PsycopgSession:
         with self._ready() as connection, connection.transaction(), connection.cursor() as cursor:
             open_transaction = _PsycopgTransaction(cursor)
             yield open_transaction
-        for callback in open_transaction.callbacks:
-            callback()
+        with announce.together():
+            for callback in open_transaction.callbacks:
+                callback()
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
         with self._ready() as connection, connection.cursor() as cursor:

@@ -161,9 +161,9 @@ class Recorder(Protocol):
         ...
 
     def begin(self, new: NewFlowRun) -> FlowRunInfo:
-        """Create the run, in state PENDING, together with everything queued before it.
+        """Create the run, in state PENDING: durable with its first other state at the latest.
 
-        (The task run that stands for a subflow is queued, and the new run refers to it.)
+        (The task run that stands for a subflow is queued before it, and the new run refers to it.)
         """
         ...
 

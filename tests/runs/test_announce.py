@@ -37,3 +37,20 @@ def test_a_refusal_that_comes_at_once_costs_nobody_the_next_hint(attempts: list[
     for _ in range(3):
         announce.ring(uuid4())
     assert len(attempts) == 3
+
+
+def test_what_is_published_together_goes_at_once_and_each_run_only_as_it_is_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[tuple[announce.Message, ...]] = []
+    monkeypatch.setattr(announce, "_publish", lambda *messages: sent.append(messages))
+    one, other, workspace = uuid4(), uuid4(), uuid4()
+    began = announce.RunChanged(one, workspace, 1, "PENDING", "Pending")
+    ran = announce.RunChanged(one, workspace, 2, "RUNNING", "Running")
+    beside = announce.RunChanged(other, workspace, 7, "RUNNING", "Running")
+    with announce.together():
+        for message in (began, beside, ran):
+            announce.publish(message)
+        assert sent == []
+    announce.publish(beside)
+    assert sent == [(ran, beside), (beside,)]

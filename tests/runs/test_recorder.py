@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 from django.db import connection
 
+from flows.sdk import batching
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun, Status, TaskRunEvent
 from flows.sdk.states import Completed, Pending, Running, State
@@ -130,6 +131,23 @@ def test_a_subflow_is_a_run_of_its_own_under_its_task_run(run: FlowRun, recorder
         stand_in.task_run_id,
     )
     assert (child.flow.name, child.parameters) == ("child", {"n": 1})
+
+
+def test_a_subflow_comes_to_be_with_its_first_state_in_one_transaction(
+    run: FlowRun, recorder: DatabaseRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "FLUSH_SECONDS", 600)
+    info = recorder.begin(NewFlowRun(uuid7(), "child", "brave-child", {}, parent_run_id=run.id))
+    assert not FlowRun.objects.filter(id=info.id).exists()
+    recorder.transition(info.id, Running())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, xmin::text FROM runs_flowrunstate WHERE flow_run_id = %s ORDER BY timestamp",
+            [info.id],
+        )
+        (first, began), (second, went_on) = cursor.fetchall()
+    assert (first, second) == ("Pending", "Running")
+    assert began == went_on
 
 
 def test_text_that_postgresql_cannot_hold_is_made_holdable(run: FlowRun, recorder: DatabaseRecorder) -> None:

@@ -36,6 +36,7 @@ from runs.report import ForeignPart, Report, accept_report, create_owned_run, is
 from runs.results import NewResult, new_result
 from runs.run_tokens import RunToken
 from runs.session import DjangoSession
+from runs.subflow import NewSubflow
 
 HASH = "^[0-9a-f]{64}$"
 TIMES = ("scheduled_time", "forked_time", "loaded_time")  # of a state's details
@@ -104,10 +105,11 @@ class ReportInput:
     def as_report(self, run_id: UUID, workspace_id: UUID | None) -> Report:
         lines = [(each.id, each.line) for each in self.logs or ()]
         results = [_new_result(each, run_id, workspace_id) for each in self.results or ()]
-        batch = Batch(self.events or [], lines, self.artifacts or [], results)
+        subflows = [NewSubflow(self.begin)] if self.begin else []
+        batch = Batch(self.events or [], lines, self.artifacts or [], results, subflows)
         proposal = (self.proposal.run_id, self.proposal.state) if self.proposal else None
         unlock = (self.unlock.hash, self.unlock.holder) if self.unlock else None
-        return Report(batch, self.begin, proposal, self.lease_seconds, unlock)
+        return Report(batch, proposal, self.lease_seconds, unlock)
 
 
 def _new_result(sent: SentResult, run_id: UUID, workspace_id: UUID | None) -> NewResult:
