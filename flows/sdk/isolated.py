@@ -5,7 +5,7 @@ token that opens this run alone.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
 from uuid import UUID
@@ -13,10 +13,12 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from flows.sdk import backend
+from flows.sdk.backend import Backend
 from flows.sdk.client import ApiClient
 from flows.sdk.execution import Order, Stamps, execute, leave, live
 from flows.sdk.http import HttpRecorder
 from flows.sdk.http_backend import http_backend
+from flows.sdk.http_errands import HttpErrands
 from flows.sdk.recorder import Verdict
 from flows.sdk.states import State
 
@@ -55,8 +57,14 @@ def _carry_out() -> None:
     given = ORDER.validate_json(_taken_from_stdin())
     stamps = Stamps(given.forked)
     recorder = IsolatedRecorder(given, stamps)
-    backend.use(lambda: http_backend(given.api_url, given.api_key))
+    backend.use(lambda: _backend(given))
     execute(given.order, recorder, stamps)
+
+
+def _backend(given: IsolatedOrder) -> Backend:
+    """What scripts have, and the agents."""
+    made = http_backend(given.api_url, given.api_key)
+    return replace(made, errands=HttpErrands(ApiClient(given.api_url, given.api_key), given.order.run))
 
 
 def _taken_from_stdin() -> bytes:

@@ -13,6 +13,7 @@ OPENED: Mapping[str, frozenset[str]] = {
             "report", "retrieve", "resume", "suspend",
             "put_input", "get_input", "filter_inputs", "delete_input",
             "result", "lock_result",
+            "errand_queue", "exchange_errands", "look_at_errands", "take_errand_back",
         }
     ),
     "api-result": frozenset({"retrieve", "signing_keys"}),

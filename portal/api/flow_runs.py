@@ -25,6 +25,7 @@ from portal.api.flow_run_shape import COLUMNS, flow_run_as_json, runs_as_json, s
 from portal.api.reports import Reported
 from portal.api.resource import Row, Rows, read
 from portal.api.results import RunResultActions
+from portal.api.run_errands import RunErrandActions
 from portal.api.run_inputs import RunInputActions
 from portal.api.state_inputs import SetStateInput, state_from
 from runs.cancel import cancel
@@ -85,7 +86,7 @@ class AgainInput(serializers.Serializer[Any]):
     name = TextField(max_length=200)
 
 
-class FlowRuns(FlowRunLists, RunInputActions, RunResultActions, Reported):
+class FlowRuns(FlowRunLists, RunErrandActions, RunInputActions, RunResultActions, Reported):
     """`/api/flow_runs`"""
 
     model = FlowRun
