@@ -5,6 +5,7 @@ token that opens this run alone.
 """
 
 import os
+import threading
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
@@ -22,15 +23,21 @@ from flows.sdk.http_errands import HttpErrands
 from flows.sdk.recorder import Verdict
 from flows.sdk.states import State
 
+# Of each thread, where memory is limited: the usual 8 MiB would leave room for few tasks at a time. It is
+# what Python's threads have on Alpine Linux.
+STACK_BYTES = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class IsolatedOrder:
-    """The order, and how to report. `api_key` is the run's token, `forked` when the process was started."""
+    """The order, and how to report. `api_key` is the run's token, `forked` when the process was started,
+    `memory_limit` what to tell a flow that runs out of memory: who allows how much ("": nobody limits it)."""
 
     order: Order
     api_url: str
     api_key: str
     forked: datetime
+    memory_limit: str = ""
 
 
 ORDER = TypeAdapter(IsolatedOrder)
@@ -43,9 +50,17 @@ class IsolatedRecorder(HttpRecorder):
         run, client = given.order.run, ApiClient(given.api_url, given.api_key)
         super().__init__(client, run.id, run.attempt, on_abort=leave, shares_results=bool(run.result_scope))
         self._stamps = stamps
+        self._memory_limit = given.memory_limit
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
-        return super().transition(run_id, self._stamps.on(state) if run_id == self.run_id else state)
+        if run_id == self.run_id:
+            state = self._stamps.on(self._explained(state))
+        return super().transition(run_id, state)
+
+    def _explained(self, state: State) -> State:
+        if self._memory_limit and isinstance(state.data, MemoryError):
+            return replace(state, message=f"{state.message} {self._memory_limit}")
+        return state
 
 
 def main() -> NoReturn:
@@ -55,6 +70,8 @@ def main() -> NoReturn:
 
 def _carry_out() -> None:
     given = ORDER.validate_json(_taken_from_stdin())
+    if given.memory_limit:
+        threading.stack_size(STACK_BYTES)
     stamps = Stamps(given.forked)
     recorder = IsolatedRecorder(given, stamps)
     backend.use(lambda: _backend(given))

@@ -23,6 +23,7 @@ OPENED: Mapping[str, frozenset[str]] = {
     "api-event": frozenset({"create"}),
     "api-deployment": frozenset({"retrieve", "by_name", "create_flow_run"}),
     "api-bundle": frozenset({"retrieve"}),
+    "api-background-task": frozenset({"create", "retrieve", "result"}),
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from portal.api.flow_run_shape import COLUMNS, flow_run_as_json, runs_as_json, s
 from portal.api.reports import Reported
 from portal.api.resource import Row, Rows, read
 from portal.api.results import RunResultActions
-from portal.api.run_errands import RunErrandActions
+from portal.api.run_errands import ERRANDS, RunErrandActions
 from portal.api.run_inputs import RunInputActions
 from portal.api.state_inputs import SetStateInput, state_from
 from runs.cancel import cancel
@@ -112,6 +112,7 @@ class FlowRuns(FlowRunLists, RunErrandActions, RunInputActions, RunResultActions
         "filter": Membership.Role.VIEWER,
         "count": Membership.Role.VIEWER,
         "lock_result": Membership.Role.EDITOR,
+        **dict.fromkeys(ERRANDS, Membership.Role.OPERATOR),
     }
 
     def shape(self, rows: Rows) -> Rows:

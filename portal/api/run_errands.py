@@ -31,6 +31,7 @@ from runs import announce, errands
 from runs.run_tokens import RunToken
 from runs.session import DjangoSession
 
+ERRANDS = ("errand_queue", "exchange_errands", "look_at_errands", "take_errand_back")  # the actions
 MOST_IDS = 20_000
 SLACK = 64  # a signature
 
