@@ -8,7 +8,7 @@ import os
 import threading
 from contextlib import suppress
 
-KEPT_BYTES = 4096
+KEPT_BYTES = 16 * 1024  # Python tells where each thread was
 PATIENCE_SECONDS = 1.0  # for a process that escaped its end, and holds the pipe open
 
 

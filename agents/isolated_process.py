@@ -5,6 +5,7 @@ the API with a token that opens its run alone. The agent watches over it as over
 """
 
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -26,7 +27,7 @@ from agents.guard import bear_mark, die_with_parent, go_first
 from agents.isolation import Isolation, isolation_of
 from agents.supervision import Exit, Supervision
 from flows.sdk.execution import HAND_BACK
-from flows.sdk.isolated import ORDER, IsolatedOrder
+from flows.sdk.isolated import IsolatedOrder
 from flows.sdk.sources import cache_folder, made_at_once
 from flows.sdk.states import Failed, State
 from runs.run_tokens import make_run_token
@@ -50,7 +51,8 @@ complaints = int(sys.argv.pop())
 try:
     if sys.version_info < (3, 11):
         raise ImportError("flows need Python 3.11 or newer")
-    from flows.sdk.isolated import main
+    from flows.sdk.isolated import check_packages, main
+    check_packages()
 except Exception as error:
     python = "Python " + sys.version.split()[0]
     os.write(complaints, ("%s: %s (%s)" % (type(error).__name__, error, python)).encode())
@@ -197,4 +199,4 @@ def _order(session: Session, claimed: Claimed, isolation: Isolation) -> bytes:
     token = make_run_token(claimed.run.id, claimed.run.attempt)
     order = order_of(claimed, partial(in_transaction, session))
     url, now = settings.PORTAL_AGENT_API_URL, datetime.now(UTC)
-    return ORDER.dump_json(IsolatedOrder(order, url, token, now, isolation.memory_limit()))
+    return pickle.dumps(IsolatedOrder(order, url, token, now, isolation.memory_limit()))

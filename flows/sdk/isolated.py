@@ -5,13 +5,13 @@ token that opens this run alone.
 """
 
 import os
+import pickle
 import threading
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib.util import find_spec
 from typing import NoReturn
 from uuid import UUID
-
-from pydantic import TypeAdapter
 
 from flows.sdk import backend
 from flows.sdk.backend import Backend
@@ -23,6 +23,7 @@ from flows.sdk.http_errands import HttpErrands
 from flows.sdk.recorder import Verdict
 from flows.sdk.states import State
 
+NEEDED = ("pydantic", "cloudpickle", "coolname", "fsspec")  # most runs load only some of them
 # Of each thread, where memory is limited: the usual 8 MiB would leave room for few tasks at a time. It is
 # what Python's threads have on Alpine Linux.
 STACK_BYTES = 2**20
@@ -38,9 +39,6 @@ class IsolatedOrder:
     api_key: str
     forked: datetime
     memory_limit: str = ""
-
-
-ORDER = TypeAdapter(IsolatedOrder)
 
 
 class IsolatedRecorder(HttpRecorder):
@@ -63,13 +61,19 @@ class IsolatedRecorder(HttpRecorder):
         return state
 
 
+def check_packages() -> None:
+    """Raises ModuleNotFoundError unless all is there that the SDK needs: it would be missed later."""
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise ModuleNotFoundError(f"No module named {' and '.join(map(repr, missing))}")
+
+
 def main() -> NoReturn:
     """Execute the order on standard input. Exit code 0: all is reported."""
     live(_carry_out)
 
 
 def _carry_out() -> None:
-    given = ORDER.validate_json(_taken_from_stdin())
+    given: IsolatedOrder = pickle.loads(_taken_from_stdin())  # of our agent, and of this very SDK
     if given.memory_limit:
         threading.stack_size(STACK_BYTES)
     stamps = Stamps(given.forked)
