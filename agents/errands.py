@@ -25,6 +25,7 @@ from agents.supervision import OUT_OF_MEMORY_HINT, RENEW_SECONDS, Exit, Supervis
 from flows.sdk import backend
 from flows.sdk.backend import Backend, backed_by
 from flows.sdk.batching import persistently
+from flows.sdk.errand_counter import MOST_BYTES, too_large
 from flows.sdk.errands import carried_out, failed_at
 from flows.sdk.execution import leave
 from flows.sdk.ids import uuid7
@@ -243,8 +244,8 @@ def _answered(errand: errands.Claimed, signer: Signer, recorder: HelperRecorder)
         logger.warning(ALTERED, errand.id, errand.name)
         return None, "Its call was altered on the way, or signed by a key that the agent does not have."
     answer = carried_out(packed, recorder)
-    if len(answer) > errands.MOST_BYTES:
-        answer = failed_at(errands.too_large("The result of the task is", answer))
+    if len(answer) > MOST_BYTES:
+        answer = failed_at(too_large("The result of the task is", answer))
     recorder.flush()
     return signer.sign(answer_name(errand.id), answer), ""
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connections
 
 from agents.claim import Claimed, order_of
-from agents.errand_desk import DatabaseErrands
+from agents.errand_counter import DatabaseErrands
 from agents.guard import bear_mark, die_with_parent, go_first
 from agents.spare import Spare
 from flows.sdk import backend, execution

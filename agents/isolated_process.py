@@ -5,6 +5,7 @@ the API with a token that opens its run alone. The agent watches over it as over
 """
 
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -21,11 +22,12 @@ from django.conf import settings
 
 import flows
 from agents.claim import Claimed, Lease, order_of
+from agents.error_output import ErrorOutput
 from agents.guard import bear_mark, die_with_parent, go_first
 from agents.isolation import Isolation, isolation_of
 from agents.supervision import Exit, Supervision
 from flows.sdk.execution import HAND_BACK
-from flows.sdk.isolated import ORDER, IsolatedOrder
+from flows.sdk.isolated import IsolatedOrder
 from flows.sdk.sources import cache_folder, made_at_once
 from flows.sdk.states import Failed, State
 from runs.run_tokens import make_run_token
@@ -47,7 +49,10 @@ if sys.path[0] == "":
     del sys.path[0]
 complaints = int(sys.argv.pop())
 try:
-    from flows.sdk.isolated import main
+    if sys.version_info < (3, 11):
+        raise ImportError("flows need Python 3.11 or newer")
+    from flows.sdk.isolated import check_packages, main
+    check_packages()
 except Exception as error:
     python = "Python " + sys.version.split()[0]
     os.write(complaints, ("%s: %s (%s)" % (type(error).__name__, error, python)).encode())
@@ -59,11 +64,13 @@ main()
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A started process. `pid` is also its process group; `complaints` is a file that it may write to."""
+    """A started process. `pid` is also its process group; `complaints` is a file that it may write to, and
+    `errors` its standard error."""
 
     pid: int
     isolation: Isolation
     complaints: FileIO
+    errors: ErrorOutput
 
     def last_words(self) -> str:
         """What kept it from starting; "" if nothing did. Call once, when it has ended."""
@@ -78,22 +85,24 @@ class IsolatedSupervision(Supervision):
     def __init__(self, session: Session, claimed: Claimed, process: Process, grace_seconds: float) -> None:
         super().__init__(session, claimed, process.pid, grace_seconds)
         self._process = process
-        self._last_words = ""
+        self._last_words = self._last_errors = ""
 
     def _bury(self) -> Exit:
         ended = super()._bury()
         self._last_words = self._process.last_words()
+        self._last_errors = self._process.errors.end()
         return ended
+
+    def _last_lines(self) -> str:
+        return self._last_errors
 
     def _end_state(self, lease: Lease, ended: Exit) -> State:
         isolation = self._process.isolation
         if lease is Lease.HELD and self._last_words:
             return Failed(message=isolation.misfit(self._last_words))
         state = super()._end_state(lease, ended)
-        if state.is_crashed() and ended.signal == signal.SIGXCPU:
-            allowed = f"Work pool '{isolation.pool}' allows {isolation.cpu_seconds} s of CPU time."
-            return replace(state, message=f"{state.message} {allowed}")
-        return state
+        limit = isolation.limit_behind(ended.signal) if state.is_crashed() else ""
+        return replace(state, message=f"{state.message} {limit}") if limit else state
 
 
 def start(session: Session, claimed: Claimed) -> Process:
@@ -105,16 +114,22 @@ def start(session: Session, claimed: Claimed) -> Process:
     isolation = isolation_of(session, claimed.run)
     python, folder = isolation.interpreter(sys.executable), isolation.folder()
     environment = _environment(isolation, python)
-    order = _order(session, claimed)
+    order = _order(session, claimed, isolation)
     complaints = FileIO(os.memfd_create("complaints"), "w+")
+    errors = ErrorOutput()
 
     def become() -> None:
+        os.dup2(errors.writing, 2)
         os.chdir(folder)
-        _limit(resource.RLIMIT_AS, (isolation.memory_mb or 0) * 2**20)
+        _limit(resource.RLIMIT_DATA, (isolation.memory_mb or 0) * 2**20)
         _limit(resource.RLIMIT_CPU, isolation.cpu_seconds or 0, CPU_GRACE_SECONDS)
         os.execve(python, [python, "-c", BOOT, str(complaints.fileno())], environment)
 
-    return Process(_forked(become, order, complaints), isolation, complaints)
+    try:
+        pid = _forked(become, order, complaints)
+    finally:
+        errors.begin()
+    return Process(pid, isolation, complaints, errors)
 
 
 def _forked(become: Callable[[], None], order: bytes, complaints: FileIO) -> int:
@@ -154,7 +169,7 @@ def _limit(what: int, most: int, grace: int = 0) -> None:
 def _environment(isolation: Isolation, python: str) -> dict[str, str]:
     own = {name: os.environ[name] for name in HANDED_DOWN if name in os.environ}
     own["PORTAL_RESULT_STORAGE"] = settings.PORTAL_RESULT_STORAGE
-    own["PYTHONUNBUFFERED"] = "1"
+    own["PYTHONUNBUFFERED"] = own["PYTHONFAULTHANDLER"] = "1"
     if isolation.python:  # as activating a virtual environment does
         own["PATH"] = os.pathsep.join(filter(None, (str(Path(python).parent), own.get("PATH"))))
     named = {**own, **isolation.environment}
@@ -180,7 +195,8 @@ def _sdk_folder() -> str:
     return str(folder)
 
 
-def _order(session: Session, claimed: Claimed) -> bytes:
+def _order(session: Session, claimed: Claimed, isolation: Isolation) -> bytes:
     token = make_run_token(claimed.run.id, claimed.run.attempt)
     order = order_of(claimed, partial(in_transaction, session))
-    return ORDER.dump_json(IsolatedOrder(order, settings.PORTAL_AGENT_API_URL, token, datetime.now(UTC)))
+    url, now = settings.PORTAL_AGENT_API_URL, datetime.now(UTC)
+    return pickle.dumps(IsolatedOrder(order, url, token, now, isolation.memory_limit()))

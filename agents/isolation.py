@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ WHERE r.id = %s
 """
 
 
+# How programs end that get no memory and do not expect that.
+OUT_OF_MEMORY = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
+
+
 class IsolationError(Exception):
     """The pool's settings do not work on this machine. The text says which, and what to do."""
 
@@ -29,7 +34,8 @@ class Isolation:
     """How a pool wants its processes.
 
     `python` is an interpreter or the folder of a virtual environment; empty: the agent's own. `working_dir`
-    empty: the agent's. `memory_mb` (address space, MiB) and `cpu_seconds` limit each process; None: no limit.
+    empty: the agent's. `memory_mb` (writable memory of its own, MiB) and `cpu_seconds` limit each process;
+    None: no limit.
     """
 
     pool: str
@@ -67,8 +73,21 @@ class Isolation:
         python = self.python or "the agent's own Python"
         return (
             f"{self._speaker()} could not start a process with {python}: {complaint}. "
-            "Install what is missing on that machine, or change the pool."
+            "Install what is missing on that machine, or change the pool. "
+            "A virtual environment needs the packages of `pip install portal-orchestrator`."
         )
+
+    def memory_limit(self) -> str:
+        """For people: how much memory there is; "" without a limit."""
+        return f"Work pool '{self.pool}' allows {self.memory_mb} MiB of memory." if self.memory_mb else ""
+
+    def limit_behind(self, number: int | None) -> str:
+        """For people: the limit that may be why a process was ended by this signal; "" if none is."""
+        if number == signal.SIGXCPU and self.cpu_seconds:
+            return f"Work pool '{self.pool}' allows {self.cpu_seconds} s of CPU time."
+        if number in OUT_OF_MEMORY and self.memory_mb:
+            return f"It may have needed more memory than it had: {self.memory_limit()}"
+        return ""
 
     def _speaker(self) -> str:
         return f"Work pool '{self.pool}' on {socket.gethostname()}"

@@ -48,6 +48,25 @@ def resolve(name: str, workspace: str = DEFAULT_WORKSPACE) -> WorkQueue:
     return queue
 
 
+def queue_for_errands(name: str, workspace: str) -> WorkQueue:
+    """The queue `[pool/]queue` whose agents may help flows of this workspace, made if it is missing.
+
+    Raises BadQueueNameError, also for one whose agents do not fork: they start a program for each run.
+    """
+    if name.count("/") > 1:
+        raise BadQueueNameError(
+            f"Queue '{name}': tasks stay in the workspace of their flow. Name it [pool/]queue."
+        )
+    queue = resolve(name, workspace)
+    pool = queue.work_pool
+    if pool.type != WorkPool.Type.AGENTS:
+        raise BadQueueNameError(
+            f"Queue '{name}': tasks can only be sent to a pool of the kind 'agents', and '{pool.name}' is of "
+            f"the kind '{pool.type}'. Name another queue: AgentsTaskRunner(queue=...)."
+        )
+    return queue
+
+
 def _split(name: str, workspace: str) -> tuple[str, str, str]:
     parts = name.split("/")
     if len(parts) > 3:

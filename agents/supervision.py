@@ -254,10 +254,15 @@ class Supervision:
             logger.info("Run %s: handed back", run.name)
         elif lease in (Lease.HELD, Lease.CANCELLING, Lease.OVERDUE):
             state = replace(self._end_state(lease, ended), details={**usage.of(ended.usage)})
-            verdict = end_for(self._session, run.id, run.attempt, state)
+            last_lines = self._last_lines() if state.is_crashed() else ""
+            verdict = end_for(self._session, run.id, run.attempt, state, last_lines)
             logger.info("Run %s: %s. %s", run.name, (verdict.state or state).name, state.message)
             if state.is_crashed():
                 logger.info("Run %s: its process is gone, so no on_crashed hook could be called", run.name)
+
+    def _last_lines(self) -> str:
+        """What the process said last on its standard error; "" where it shares that of its agent."""
+        return ""
 
     def _goes_back(self) -> bool:
         return self._hand_back_by is not None and may_be_handed_back(self._session, self._claimed.run.id)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from flows.sdk.errand_counter import LEASE_SECONDS
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine
 from flows.sdk.states import Cancelled, Crashed, Scheduled, State, StateType
 from runs import announce
 from runs.batch import clean, record_lines
-from runs.errands import LEASE_SECONDS
 from runs.models import Errand
 from runs.session import Transaction
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from flows.sdk.errand_counter import LEASE_SECONDS, Answered, NewErrand, Seen
 from runs.session import Params, Row
 
-LEASE_SECONDS = 8
-MOST_BYTES = 16 * 1024 * 1024  # of a call or an answer; more belongs into storage
+MOST_ANSWERED_BYTES = 16 * 1024 * 1024  # at once, and one more answer
 
-EXCHANGE = """
+# Whoever says so: ids of another attempt's errands lead nowhere.
+MINE = "id = ANY(%s) AND flow_run_id = %s AND attempt = %s"
+
+EXCHANGE = f"""
 WITH removed AS (
-    DELETE FROM runs_errand WHERE id = ANY(%s)
+    DELETE FROM runs_errand WHERE {MINE}
 ), put AS (
     INSERT INTO runs_errand
         (id, workspace_id, flow_run_id, attempt, work_queue_id, task_run_id, task_key, name, for_agents,
@@ -26,7 +29,12 @@ WITH removed AS (
     FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::bytea[]) AS n(id, task_run_id, name, payload)
     ON CONFLICT (id) DO NOTHING
 )
-SELECT id, answer, lost FROM runs_errand WHERE id = ANY(%s) AND ended IS NOT NULL
+SELECT id, answer, lost FROM (
+    SELECT id, answer, lost, coalesce(sum(length(answer)) OVER before, 0) AS bytes_before
+    FROM runs_errand WHERE {MINE} AND ended IS NOT NULL
+    WINDOW before AS (ORDER BY ended, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+) answered
+WHERE bytes_before <= {MOST_ANSWERED_BYTES}
 """
 
 # How many agents could help: those that serve the queue, as the registry counts them.
@@ -35,15 +43,15 @@ SELECT count(*) FROM agents_agent
 WHERE queues @> ARRAY[%s::uuid] AND stopped IS NULL AND last_seen > now() - interval '20 seconds'
 """
 
-LOOK = """
+LOOK = f"""
 SELECT id, ended IS NOT NULL, holder IS NOT NULL,
        coalesce(extract(epoch FROM clock_timestamp() - claimed)::float8, 0),
        coalesce(lease_expires < clock_timestamp(), false), worker
-FROM runs_errand WHERE id = ANY(%s)
+FROM runs_errand WHERE {MINE}
 """
 
-REMOVE = "DELETE FROM runs_errand WHERE id = ANY(%s)"
-TAKE_BACK = "DELETE FROM runs_errand WHERE id = %s AND holder IS NULL AND ended IS NULL RETURNING id"
+REMOVE = f"DELETE FROM runs_errand WHERE {MINE}"
+TAKE_BACK = f"DELETE FROM runs_errand WHERE {MINE} AND holder IS NULL AND ended IS NULL RETURNING id"
 
 # The attempt that waits for the answer still owns its run. One that is being cancelled starts nothing more.
 OWNED = """
@@ -175,34 +183,16 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class NewErrand:
-    """An errand on its way to its row."""
-
-    id: UUID
-    task_run_id: UUID | None
-    name: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The attempt that waits for the answers, and the queue whose agents may help it."""
+class Attempt:
+    """The attempt that waits for the answers."""
 
     workspace_id: UUID
     flow_run_id: UUID
-    attempt: int
-    work_queue_id: UUID
+    number: int
 
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """How it stands with an errand. `under_way` is in seconds, since `worker` took it."""
-
-    is_over: bool
-    is_held: bool
-    under_way: float
-    is_expired: bool
-    worker: str
+    def mine(self, ids: Sequence[UUID]) -> Params:
+        """For MINE."""
+        return [list(ids), self.flow_run_id, self.number]
 
 
 def channel(flow_run_id: UUID) -> str:
@@ -211,31 +201,34 @@ def channel(flow_run_id: UUID) -> str:
 
 
 def exchange(
-    tx: Executes, owner: Owner, new: Sequence[NewErrand], done: Sequence[UUID], answered: Sequence[UUID]
-) -> list[tuple[UUID, bytes | None, str]]:
-    """Put new errands, remove those that are done, and read the answered ones. Safe to repeat.
-
-    An answer is what is signed, or why there is none.
-    """
+    tx: Executes,
+    attempt: Attempt,
+    work_queue_id: UUID,
+    new: Sequence[NewErrand],
+    done: Sequence[UUID],
+    answered: Sequence[UUID],
+) -> list[Answered]:
+    """Put new errands into this queue, remove those that are done, and read the answered ones, some at a time
+    if they are large. Safe to repeat."""
     columns = [[getattr(e, name) for e in new] for name in ("id", "task_run_id", "name", "payload")]
-    who = [owner.workspace_id, owner.flow_run_id, owner.attempt, owner.work_queue_id]
-    rows = tx.execute(EXCHANGE, [list(done), *who, *columns, list(answered)])
-    return [(id, None if answer is None else bytes(answer), lost) for id, answer, lost in rows]
+    who = [attempt.workspace_id, attempt.flow_run_id, attempt.number, work_queue_id]
+    rows = tx.execute(EXCHANGE, [*attempt.mine(done), *who, *columns, *attempt.mine(answered)])
+    return [Answered(id, None if answer is None else bytes(answer), lost) for id, answer, lost in rows]
 
 
-def look(tx: Executes, ids: Sequence[UUID]) -> dict[UUID, Seen]:
+def look(tx: Executes, attempt: Attempt, ids: Sequence[UUID]) -> dict[UUID, Seen]:
     """How it stands with these errands; what is missing is nowhere."""
-    return {id: Seen(*row) for id, *row in tx.execute(LOOK, [list(ids)])}
+    return {id: Seen(*row) for id, *row in tx.execute(LOOK, attempt.mine(ids))}
 
 
-def remove(tx: Executes, ids: Sequence[UUID]) -> None:
+def remove(tx: Executes, attempt: Attempt, ids: Sequence[UUID]) -> None:
     """Nobody waits for these any more; whoever carries one out is killed for it."""
-    tx.execute(REMOVE, [list(ids)])
+    tx.execute(REMOVE, attempt.mine(ids))
 
 
-def take_back(tx: Executes, id: UUID) -> bool:
+def take_back(tx: Executes, attempt: Attempt, id: UUID) -> bool:
     """Remove an errand that nobody has taken; False if somebody was faster."""
-    return bool(tx.execute(TAKE_BACK, [id]))
+    return bool(tx.execute(TAKE_BACK, attempt.mine([id])))
 
 
 def agents_serving(tx: Executes, work_queue_id: UUID) -> int:
@@ -277,15 +270,6 @@ def claim_next(tx: Executes, holder: Holder, after: Claimed) -> Claimed | None:
     """Another errand of the attempt that `after` belongs to."""
     same = [after.work_queue_id, after.flow_run_id, after.attempt]
     return _claimed(tx.execute(CLAIM_NEXT, [*same, holder.id, holder.agent_id, holder.worker]))
-
-
-def too_large(what: str, content: bytes) -> str:
-    """Why `content` is not sent."""
-    size = len(content) / 2**20
-    return (
-        f"{what} {size:.0f} MiB, and at most {MOST_BYTES // 2**20} MiB can be sent to or from an agent: "
-        "keep it in storage that both reach, and pass its address."
-    )
 
 
 def renew(tx: Executes, holder_id: UUID) -> dict[UUID, bool]:

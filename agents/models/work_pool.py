@@ -64,7 +64,7 @@ class WorkPool(ScopedModel):
         null=True,
         blank=True,
         validators=[MinValueValidator(LEAST_MEMORY_MB)],
-        help_text="Address space of a process, in MiB. Empty: no limit.",
+        help_text="Memory of a process, in MiB. Empty: no limit.",
     )
     cpu_seconds = models.PositiveIntegerField(
         null=True,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from flows.sdk import portal
+from flows.sdk.code import packed_code, pickled
 from flows.sdk.context import current_tags, merge_tags
-from flows.sdk.errands import Outcome, RemoteTraceback, packed_outcome, pickled
+from flows.sdk.errands import Outcome, RemoteTraceback, packed_outcome
 from flows.sdk.ids import uuid7
 from flows.sdk.inputs import futures_of, resolved
 from flows.sdk.portal import Ask
@@ -197,7 +198,7 @@ def _packed(task: "Task[Any, Any]", args: Any, kwargs: Any) -> tuple[bytes, bool
     """The call, and whether its task goes along; a task that refers to what cannot be packed does not."""
     tags = current_tags.get()
     try:
-        packed_task: bytes | None = pickled(task, task.fn.__module__)
+        packed_task: bytes | None = packed_code(task, task.fn.__module__)
     except Exception:
         packed_task = None
     try:

@@ -5,18 +5,17 @@ call of the task's function goes to a `Place`. What is packed here is opaque to 
 """
 
 import logging
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from flows.sdk import logs
 from flows.sdk.backend import Backend, NoBackendError, backed_by, server_url
+from flows.sdk.code import opened_code, packed_code
 from flows.sdk.context import FlowRunContext, TaskRunContext, current_flow, current_tags, current_task
 from flows.sdk.generators import body
 from flows.sdk.recorder import FlowRunInfo, LogLine, NewArtifact, NewFlowRun, Recorder, TaskRunEvent, Verdict
@@ -147,23 +146,12 @@ def packed_errand(
         server_url(),
     )
     try:
-        return pickled(errand, task.fn.__module__)
+        return packed_code(errand, task.fn.__module__)
     except Exception as error:
         raise TypeError(
             f"Task {task.name!r} cannot be sent to another process: {error}. Its arguments, and what its "
             "function refers to, must be such as can be pickled: open files and connections in the task."
         ) from error
-
-
-def pickled(value: Any, module: str) -> bytes:
-    """`value` by cloudpickle; with it the code of `module`, if others could not import that by its name."""
-    import cloudpickle
-
-    loaded = sys.modules.get(module)
-    if loaded is not None and PathFinder.find_spec(module.partition(".")[0]) is None:
-        cloudpickle.register_pickle_by_value(loaded)
-    packed: bytes = cloudpickle.dumps(value)
-    return packed
 
 
 def opened(packed: bytes, recorder: Recorder) -> Any:
@@ -191,11 +179,9 @@ class Line(Recorder, Protocol):
 
 def carried_out(packed: bytes, line: Line | None = None) -> bytes:
     """Do an errand, and return its packed outcome. Without a line, reports return with the outcome."""
-    import cloudpickle
-
     notes = Notes()
     try:
-        errand: Errand = cloudpickle.loads(packed)
+        errand: Errand = opened_code(packed)
         value = copy_context().run(_call, errand, line or notes)
         return packed_outcome(Outcome(value, reports=notes.taken))
     except BaseException as error:

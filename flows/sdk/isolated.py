@@ -5,33 +5,40 @@ token that opens this run alone.
 """
 
 import os
-from dataclasses import dataclass
+import pickle
+import threading
+from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib.util import find_spec
 from typing import NoReturn
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from flows.sdk import backend
+from flows.sdk.backend import Backend
 from flows.sdk.client import ApiClient
 from flows.sdk.execution import Order, Stamps, execute, leave, live
 from flows.sdk.http import HttpRecorder
 from flows.sdk.http_backend import http_backend
+from flows.sdk.http_errands import HttpErrands
 from flows.sdk.recorder import Verdict
 from flows.sdk.states import State
+
+NEEDED = ("pydantic", "cloudpickle", "coolname", "fsspec")  # most runs load only some of them
+# Of each thread, where memory is limited: the usual 8 MiB would leave room for few tasks at a time. It is
+# what Python's threads have on Alpine Linux.
+STACK_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class IsolatedOrder:
-    """The order, and how to report. `api_key` is the run's token, `forked` when the process was started."""
+    """The order, and how to report. `api_key` is the run's token, `forked` when the process was started,
+    `memory_limit` what to tell a flow that runs out of memory: who allows how much ("": nobody limits it)."""
 
     order: Order
     api_url: str
     api_key: str
     forked: datetime
-
-
-ORDER = TypeAdapter(IsolatedOrder)
+    memory_limit: str = ""
 
 
 class IsolatedRecorder(HttpRecorder):
@@ -41,9 +48,23 @@ class IsolatedRecorder(HttpRecorder):
         run, client = given.order.run, ApiClient(given.api_url, given.api_key)
         super().__init__(client, run.id, run.attempt, on_abort=leave, shares_results=bool(run.result_scope))
         self._stamps = stamps
+        self._memory_limit = given.memory_limit
 
     def transition(self, run_id: UUID, state: State) -> Verdict:
-        return super().transition(run_id, self._stamps.on(state) if run_id == self.run_id else state)
+        if run_id == self.run_id:
+            state = self._stamps.on(self._explained(state))
+        return super().transition(run_id, state)
+
+    def _explained(self, state: State) -> State:
+        if self._memory_limit and isinstance(state.data, MemoryError):
+            return replace(state, message=f"{state.message} {self._memory_limit}")
+        return state
+
+
+def check_packages() -> None:
+    """Raises ModuleNotFoundError unless all is there that the SDK needs: it would be missed later."""
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise ModuleNotFoundError(f"No module named {' and '.join(map(repr, missing))}")
 
 
 def main() -> NoReturn:
@@ -52,11 +73,19 @@ def main() -> NoReturn:
 
 
 def _carry_out() -> None:
-    given = ORDER.validate_json(_taken_from_stdin())
+    given: IsolatedOrder = pickle.loads(_taken_from_stdin())  # of our agent, and of this very SDK
+    if given.memory_limit:
+        threading.stack_size(STACK_BYTES)
     stamps = Stamps(given.forked)
     recorder = IsolatedRecorder(given, stamps)
-    backend.use(lambda: http_backend(given.api_url, given.api_key))
+    backend.use(lambda: _backend(given))
     execute(given.order, recorder, stamps)
+
+
+def _backend(given: IsolatedOrder) -> Backend:
+    """What scripts have, and the agents."""
+    made = http_backend(given.api_url, given.api_key)
+    return replace(made, errands=HttpErrands(ApiClient(given.api_url, given.api_key), given.order.run))
 
 
 def _taken_from_stdin() -> bytes:

@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from flows.sdk.backend import current_backend
-from flows.sdk.errands import ProcessLost, pickled
+from flows.sdk.code import pickled
+from flows.sdk.errands import ProcessLost
 from flows.sdk.options import default_number
 from flows.sdk.recorder import Recorder
 from flows.sdk.runners import RemoteTaskRunner

@@ -1,6 +1,7 @@
 """Task runners: where submitted tasks run."""
 
 import contextvars
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from flows.sdk.timeouts import Limit
 
 if TYPE_CHECKING:
     from flows.sdk.errands import Place
+
+logger = logging.getLogger(__name__)
 
 
 class ThreadPoolTaskRunner:
@@ -66,8 +69,20 @@ class ThreadPoolTaskRunner:
             self._threads += more
         self._queue.put(future)
         if more:
-            Thread(target=self._serve, name="flows-task", daemon=True).start()
+            self._start_thread()
         return future
+
+    def _start_thread(self) -> None:
+        """One more, if the system has room; otherwise those that are there do its work, too."""
+        try:
+            Thread(target=self._serve, name="flows-task", daemon=True).start()
+        except RuntimeError as error:
+            with self._lock:
+                self._threads -= 1
+                few = self._threads
+            if not few:
+                raise
+            logger.debug("%d threads do what is submitted, there is no room for more: %s", few, error)
 
     def unfinished(self) -> list[TaskFuture[Any]]:
         """Futures that are not done yet."""

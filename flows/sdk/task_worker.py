@@ -20,6 +20,7 @@ from flows.sdk import logs, portal
 from flows.sdk.background import PATH, Call, background_key, packed_end
 from flows.sdk.bell import LONGEST_PAUSE, Bell
 from flows.sdk.client import AWAY, NoAnswer, PortalApiError
+from flows.sdk.code import opened_code
 from flows.sdk.context import FlowRunContext, current_tags, merge_tags, next_sequence
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted, LogLine
@@ -154,7 +155,7 @@ def _loaded(content: bytes, task: Task[Any, Any] | None) -> tuple[Call, Task[Any
     try:
         call: Call = cloudpickle.loads(content)
         if task is None and call.task is not None:
-            task = cloudpickle.loads(call.task)
+            task = opened_code(call.task)
     except Exception as error:
         raise CannotLoad(f"{type(error).__name__}: {error}") from error
     if task is None:

@@ -1,6 +1,7 @@
 """What the processes of a run have used: CPU time and memory."""
 
 import resource
+from pathlib import Path
 from resource import struct_rusage
 from typing import TypedDict
 
@@ -18,11 +19,23 @@ class Usage(TypedDict):
 def of_this_process() -> Usage:
     """So far, by this process and those of its children that have ended."""
     itself = of(resource.getrusage(resource.RUSAGE_SELF))
+    if peak := _own_peak():
+        itself["peak_memory_bytes"] = peak
     children = of(resource.getrusage(resource.RUSAGE_CHILDREN))
     return Usage(
         cpu_seconds=itself["cpu_seconds"] + children["cpu_seconds"],
         peak_memory_bytes=max(itself["peak_memory_bytes"], children["peak_memory_bytes"]),
     )
+
+
+def _own_peak() -> int:
+    """What `getrusage` says also counts the program that started this one; this does not. 0: not known."""
+    try:
+        lines = Path("/proc/self/status").read_bytes().splitlines()
+        [peak] = [line.split()[1] for line in lines if line.startswith(b"VmHWM:")]
+    except (OSError, ValueError):
+        return 0
+    return int(peak) * _KIB
 
 
 def of(usage: struct_rusage) -> Usage:

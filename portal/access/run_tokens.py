@@ -13,6 +13,7 @@ OPENED: Mapping[str, frozenset[str]] = {
             "report", "retrieve", "resume", "suspend",
             "put_input", "get_input", "filter_inputs", "delete_input",
             "result", "lock_result",
+            "errand_queue", "exchange_errands", "look_at_errands", "take_errand_back",
         }
     ),
     "api-result": frozenset({"retrieve", "signing_keys"}),
@@ -22,6 +23,7 @@ OPENED: Mapping[str, frozenset[str]] = {
     "api-event": frozenset({"create"}),
     "api-deployment": frozenset({"retrieve", "by_name", "create_flow_run"}),
     "api-bundle": frozenset({"retrieve"}),
+    "api-background-task": frozenset({"create", "retrieve", "result"}),
 }  # fmt: skip
 
 

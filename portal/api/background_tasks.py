@@ -7,6 +7,7 @@ database, or stands between, cannot make anybody open something of theirs.
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -144,7 +145,9 @@ class BackgroundTasks(Resource):
     shape = TaskRuns.shape
 
     def get_queryset(self) -> QuerySet[Any]:
-        return super().get_queryset().filter(flow_run=None)
+        """Of the workspace: they belong to no run. The process of a run finds by its id what it handed in."""
+        found: QuerySet[Any] = TaskRun.objects.for_actor(replace(actor_of(self.request), run_id=None))
+        return found.filter(flow_run=None)
 
     def create(self, request: Request) -> Response:
         """Hand in a call: 201, or 200 if this id is there already."""

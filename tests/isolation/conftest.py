@@ -17,7 +17,9 @@ from tests.processes import Child, RunningStack, free_port
 
 FOLDER = Path(__file__).parent
 POOL = "isolated"
-OWN = {"shows", "works", "stumbles", "asks", "meddles", "eats", "spins"}  # others are those of `tests.faults`
+OWN = {  # others are those of `tests.faults`
+    "shows", "works", "stumbles", "asks", "meddles", "eats", "spreads", "dies", "hands_over", "spins",
+}  # fmt: skip
 
 
 class IsolatedStage(Stage):

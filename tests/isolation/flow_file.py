@@ -1,8 +1,10 @@
 """Flows that say where they are, talk to Portal, or use too much. Each run has a process of its own."""
 
+import ctypes
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -81,6 +83,36 @@ def meddles(folder: str) -> None:
 def eats(folder: str) -> None:
     """Needs half a GiB."""
     bytearray(2**29)
+
+
+@task
+def waits(number: int) -> int:
+    time.sleep(0.1)
+    return 1
+
+
+@flow
+def spreads(folder: str) -> None:
+    """Has more tasks at a time than there is memory for threads with their usual 8 MiB."""
+    assert sum(waits.map(range(100)).result()) == 100
+
+
+@flow
+def dies(folder: str) -> None:
+    """Complains as a library in C does, and dies of it."""
+    os.write(2, b"libfoo: no such table\n")
+    ctypes.string_at(0)
+
+
+@task
+def add_one(number: int) -> int:
+    return number + 1
+
+
+@flow
+def hands_over(folder: str) -> None:
+    """Hands a task in, and waits for what an agent makes of it."""
+    Path(folder, "sum").write_text(str(add_one.delay(41).result(timeout=60)))
 
 
 @flow

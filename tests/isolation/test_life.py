@@ -110,6 +110,40 @@ def test_too_much_memory_fails_the_run(stage: IsolatedStage) -> None:
 
     assert run.state_type == "FAILED"
     assert "MemoryError" in run.state_message
+    assert run.state_message.endswith("Work pool 'isolated' allows 400 MiB of memory.")
+
+
+def test_threads_of_tasks_leave_room_where_memory_is_limited(stage: IsolatedStage) -> None:
+    stage.pool(memory_mb=256)
+    stage.agent()
+
+    run = stage.ended(stage.create("spreads"), timeout=30)
+
+    assert run.state_type == "COMPLETED", run.state_message
+
+
+def test_a_crash_says_what_was_said_last_and_which_limit_may_be_behind_it(stage: IsolatedStage) -> None:
+    stage.pool(memory_mb=400)
+    agent = stage.agent()
+
+    run = stage.ended(stage.create("dies"))
+
+    assert run.state_type == "CRASHED"
+    assert run.state_message.startswith("Process died: killed by SIGSEGV (peak ")
+    assert run.state_message.endswith("Work pool 'isolated' allows 400 MiB of memory.")
+    assert "Its last lines on standard error were:\nlibfoo: no such table\n" in stage.log()
+    assert " in dies\n" in stage.log()  # Python's own traceback
+    assert "libfoo: no such table" in agent.output
+
+
+def test_a_task_handed_in_there_is_run_by_an_agent(stage: IsolatedStage) -> None:
+    stage.agent()
+    stage.agent()  # the other one is there for the task
+
+    run = stage.ended(stage.create("hands_over"), timeout=60)
+
+    assert run.state_type == "COMPLETED", run.state_message
+    assert (stage.folder / "sum").read_text() == "42"
 
 
 def test_too_much_cpu_time_crashes_it(stage: IsolatedStage) -> None:

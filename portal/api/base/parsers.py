@@ -8,11 +8,12 @@ from typing import IO, Any, NoReturn
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from flows.sdk.bundles import MOST_BYTES
+from flows.sdk import bundles, errand_counter
 from portal.api.base.errors import TooLarge
 
 MAX_BODY = 4 * 1024 * 1024  # bytes
-MAX_BUNDLE = 4 * MOST_BYTES // 3 + 4096
+MAX_BUNDLE = 4 * bundles.MOST_BYTES // 3 + 4096
+MAX_ERRANDS = 4 * errand_counter.MOST_BYTES // 3 + 2**20
 MAX_REPORT = 16 * 1024 * 1024
 MAX_DEPTH = 64
 
@@ -46,6 +47,12 @@ class BundleParser(StrictJSONParser):
     """For bodies that hold a bundle in base64."""
 
     most_bytes = MAX_BUNDLE
+
+
+class ErrandsParser(StrictJSONParser):
+    """For bodies that hold calls of tasks in base64."""
+
+    most_bytes = MAX_ERRANDS
 
 
 class ReportParser(BaseParser):

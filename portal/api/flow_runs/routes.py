@@ -21,6 +21,7 @@ from portal.api.base.errors import Conflict, InvalidInput
 from portal.api.base.fields import NumberField, ObjectField, TextField
 from portal.api.base.resource import Row, Rows, read
 from portal.api.filtering.query import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
+from portal.api.flow_runs.errands import ERRANDS, RunErrandActions
 from portal.api.flow_runs.lists import FlowRunLists
 from portal.api.flow_runs.reports import Reported
 from portal.api.flow_runs.run_inputs import RunInputActions
@@ -86,7 +87,7 @@ class AgainInput(serializers.Serializer[Any]):
     idempotency_key = TextField(max_length=500)
 
 
-class FlowRuns(FlowRunLists, RunInputActions, RunResultActions, Reported):
+class FlowRuns(FlowRunLists, RunErrandActions, RunInputActions, RunResultActions, Reported):
     """`/api/flow_runs`"""
 
     model = FlowRun
@@ -112,6 +113,7 @@ class FlowRuns(FlowRunLists, RunInputActions, RunResultActions, Reported):
         "filter": Membership.Role.VIEWER,
         "count": Membership.Role.VIEWER,
         "lock_result": Membership.Role.EDITOR,
+        **dict.fromkeys(ERRANDS, Membership.Role.OPERATOR),
     }
 
     def shape(self, rows: Rows) -> Rows:

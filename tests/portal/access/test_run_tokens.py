@@ -8,17 +8,18 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from agents.models import WorkPool, WorkQueue
 from flows.catalog.vault import seal
 from flows.models import Block, Deployment, Variable, Workspace
 from flows.sdk.recorder import Status
 from flows.sdk.states import Completed
 from portal.access.run_tokens import OPENED
-from runs.models import ConcurrencyLimit, FlowRun, Result, TaskRun
+from runs.models import ConcurrencyLimit, Errand, FlowRun, Result, TaskRun
 from runs.results import digest_of
 from runs.run_tokens import make_run_token
 from runs.session import DjangoSession
 from runs.transition import transition
-from tests.factories import make_run
+from tests.factories import make_queue, make_run
 from tests.portal.access.test_walk import ANY_ID, METHODS, OPEN, ids_of, is_closed, sample_of
 from tests.portal.fixtures import Caller
 
@@ -96,6 +97,33 @@ def test_other_runs_cannot_be_changed(process: Caller, action: str) -> None:
     body = {"key": "k", "value": "1", "hash": NAME, "holder": "h", "attempt": 0}
 
     assert process.post(f"/api/flow_runs/{other.id}/{action}", body).status_code == 404
+
+
+def test_errands_of_other_runs_are_out_of_reach(mine: FlowRun, process: Caller, workspace: Workspace) -> None:
+    default_queue = make_queue()
+    theirs = Errand.objects.create(
+        workspace=workspace, flow_run=make_run(), attempt=3, work_queue=default_queue, payload=b"call"
+    )
+    ids, queue = [str(theirs.id)], str(default_queue.id)
+    path = f"/api/flow_runs/{mine.id}/errands"
+    exchange = {"work_queue_id": queue, "new": [], "done": ids, "waiting": ids}
+
+    assert process.post(f"{path}/look", {"work_queue_id": queue, "ids": ids}).json() == {"seen": {}}
+    assert process.post(f"{path}/take_back", {"id": ids[0]}).json() == {"taken": False}
+    assert process.post(f"{path}/exchange", exchange).json() == {"answered": []}
+    assert process.post(f"/api/flow_runs/{make_run().id}/errands/exchange", exchange).status_code == 404
+    assert Errand.objects.filter(id=theirs.id, payload=b"call").exists()
+
+
+def test_its_errands_stay_in_its_workspace(process: Caller, mine: FlowRun, elsewhere: Workspace) -> None:
+    pool = WorkPool.objects.create(workspace=elsewhere, name="theirs")
+    queue = WorkQueue.objects.create(work_pool=pool, name="theirs")
+    path = f"/api/flow_runs/{mine.id}/errands"
+    exchange = {"work_queue_id": str(queue.id), "new": [], "done": [], "waiting": []}
+
+    assert process.post(f"{path}/exchange", exchange).status_code == 422
+    assert process.post(f"{path}/queue", {"name": "elsewhere/theirs/theirs"}).status_code == 422
+    assert process.post(f"{path}/queue", {"name": "theirs/theirs"}).status_code == 422
 
 
 def test_a_run_that_it_starts_is_its_own(mine: FlowRun, process: Caller, deployment: Deployment) -> None:

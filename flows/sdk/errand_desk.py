@@ -1,56 +1,31 @@
 """The desk of a flow's process: hands its errands to agents, and hears of their answers.
 
-One thread does all that concerns the database, on a connection of its own. It is woken by what is put, and
-by PostgreSQL (NOTIFY) when an answer is there. Once a second it looks how things stand: for answers whose
-notification got lost, agents that stopped responding, timeouts, and errands that nobody takes.
+One thread does all that concerns the server, at a `Counter`. It is woken by what is put, and by the counter
+when an answer is there. Once a second it looks how things stand: for answers whose notification got lost,
+agents that stopped responding, timeouts, and errands that nobody takes.
 """
 
 import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
-import psycopg
-from django.conf import settings
-from django.db import connections
-
-from agents import registry
-from agents.sessions import ListeningSession
-from flows.models import Workspace
 from flows.sdk.context import current_task
+from flows.sdk.errand_counter import LEASE_SECONDS, MOST_BYTES, Answered, Counter, NewErrand, Seen, too_large
 from flows.sdk.errands import ProcessLost
 from flows.sdk.ids import uuid7
-from flows.sdk.recorder import FlowRunInfo
 from flows.sdk.sealing import answer_name, call_name
 from flows.sdk.signals import DeadlinePassed
-from flows.sdk.signing import Signer
 from flows.sdk.timeouts import Limit
-from runs import announce, errands
-from runs.errands import LEASE_SECONDS, MOST_BYTES, NewErrand, Owner, Seen
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 SHORTEST_LOOK = 0.1
 GAP_SECONDS = 3.0  # between two looks: a longer one, and agents get a whole lease to show that they live
-RING_SECONDS = 0.5  # in which agents are rung for once
 IMPATIENCE = 0.1  # of local_after: how long to wait for agents when the last errand was done here
-MOST_DATABASE_WAIT = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseErrands:
-    """The agents of this database, as the process of one flow run reaches them."""
-
-    conninfo: dict[str, Any]
-    workspace_id: UUID
-    run: FlowRunInfo
-
-    def desk(self, queue: str, local_after: float | None) -> "ErrandDesk":
-        """As `flows.sdk.agents_runner.Errands`."""
-        return ErrandDesk(self, queue, local_after)
+LONGEST_DELAY = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -72,8 +47,9 @@ class _Waiting:
 class ErrandDesk:
     """As `flows.sdk.agents_runner.ErrandDesk`."""
 
-    def __init__(self, agents: DatabaseErrands, queue: str, local_after: float | None) -> None:
-        self._agents = agents
+    def __init__(self, counter: Counter, queue: str, local_after: float | None) -> None:
+        """The counter is the desk's own from now on."""
+        self._counter = counter
         self._queue = queue
         self._local_after = local_after
         self._lock = threading.Lock()
@@ -82,14 +58,8 @@ class ErrandDesk:
         self._done: list[UUID] = []  # rows that nobody needs any more
         self._closed = False
         self._failure: Exception | None = None  # why nothing can be handed in here
-        self._owner: Owner  # found by the desk's own thread
-        self._signer = Signer(settings.PORTAL_RESULT_KEYS, str(agents.workspace_id))
         self._look_at = self._looked_at = self._steady_since = 0.0
-        self._rung_at, self._rung, self._most_rings = 0.0, 0, 0
         self._helped_at, self._is_helped, self._is_busy_here = 0.0, True, False
-        self._session = ListeningSession(
-            agents.conninfo, f"portal errands {agents.run.name}"[:63], errands.channel(agents.run.id)
-        )
         self._thread = threading.Thread(target=self._serve, name="errands", daemon=True)
         self._thread.start()
 
@@ -98,10 +68,10 @@ class ErrandDesk:
     def carry_out(self, errand: bytes, limit: Limit | None) -> bytes | None:
         """As `flows.sdk.agents_runner.ErrandDesk`. Raises TypeError for one of more than 16 MiB."""
         if len(errand) > MOST_BYTES:
-            raise TypeError(errands.too_large("The arguments of the task are", errand))
+            raise TypeError(too_large("The arguments of the task are", errand))
         task = current_task.get()
         new = uuid7()
-        payload = self._signer.sign(call_name(new), errand)
+        payload = self._counter.seal.sign(call_name(new), errand)
         waiting = _Waiting(
             NewErrand(new, task.id if task else None, task.name if task else "", payload), limit
         )
@@ -111,7 +81,7 @@ class ErrandDesk:
             if not self._waiting and not self._new:
                 self._helped_at = time.monotonic()
             self._new.append(waiting)
-        self._session.wake()
+        self._counter.wake()
         waiting.over.wait()
         if isinstance(waiting.outcome, BaseException):
             raise waiting.outcome
@@ -120,29 +90,31 @@ class ErrandDesk:
     def done_here(self) -> None:
         self._is_busy_here = False
         self._look_at = 0.0
-        self._session.wake()
+        self._counter.wake()
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-        self._session.wake()
+        self._counter.wake()
         if self._thread is not threading.current_thread():
             self._thread.join(GAP_SECONDS)
 
     # The desk's own thread
 
     def _serve(self) -> None:
-        delay = 0.0
+        delay, is_open = 0.0, False
         try:
-            self._owner = self._found_owner()
             while not self._closed:
                 try:
+                    if not is_open:
+                        self._counter.open(self._queue)
+                        is_open = True
                     self._step()
                     delay = 0.0
-                except psycopg.OperationalError as error:
-                    delay = min(2 * delay or SHORTEST_LOOK, MOST_DATABASE_WAIT)
-                    logger.warning("PostgreSQL does not answer, errands wait: %s", str(error).strip())
-                    self._session.close()
+                except self._counter.away as error:
+                    delay = min(2 * delay or SHORTEST_LOOK, LONGEST_DELAY)
+                    logger.warning("%s does not answer, errands wait: %s", self._counter.server, error)
+                    self._counter.reset()
                     self._look_at = 0.0  # notifications were missed
                     time.sleep(delay)
             self._leave()
@@ -151,77 +123,52 @@ class ErrandDesk:
             self._end_all(error)
         finally:
             self._end_all(ProcessLost(WITHDRAWN))
-            self._session.close()
-            connections.close_all()
-
-    def _found_owner(self) -> Owner:
-        if self._queue.count("/") > 1:
-            raise registry.BadQueueNameError(
-                f"Queue '{self._queue}': tasks stay in the workspace of their flow. Name it [pool/]queue."
-            )
-        agents = self._agents
-        workspace = Workspace.objects.get(id=agents.workspace_id).name
-        queue = registry.resolve(self._queue, workspace)
-        return Owner(agents.workspace_id, agents.run.id, agents.run.attempt, queue.id)
+            self._counter.close()
 
     def _step(self) -> None:
         """Exchange what is there, look if it is time, and wait for more."""
-        answered = self._session.heard()
-        self._exchange([UUID(id) for id in answered])
+        self._exchange()
         now = time.monotonic()
         if now >= self._look_at:
             self._look(now)
         self._pass_limits(now)
         if not self._new:
-            self._session.wait(max(0.0, self._next_moment() - time.monotonic()))
+            self._counter.wait(max(0.0, self._next_moment() - time.monotonic()))
 
-    def _exchange(self, answered: list[UUID]) -> None:
+    def _exchange(self) -> None:
         """Put what is new, fetch what is answered, remove what is done."""
         with self._lock:
             new, self._new = self._new, []
             self._waiting.update({waiting.errand.id: waiting for waiting in new})
-        done = self._done
-        mine = [id for id in answered if id in self._waiting]
-        if not (new or done or mine):
-            return
         try:
-            sent = [waiting.errand for waiting in new]
-            found = errands.exchange(self._session, self._owner, sent, done, mine)
-        except psycopg.OperationalError:
+            found = self._counter.exchange(
+                [waiting.errand for waiting in new], self._done, self._waiting.keys()
+            )
+        except self._counter.away:
             with self._lock:
                 self._new = new + self._new
             raise
         self._done = []
-        for id, answer, lost in found:
-            self._deliver(id, answer, lost)
-        if new:
-            self._ring(len(new))
+        for each in found:
+            self._deliver(each)
 
-    def _deliver(self, id: UUID, answer: bytes | None, lost: str) -> None:
-        content = None if answer is None else self._signer.verified(answer_name(id), answer)
-        if lost:
-            self._end(id, ProcessLost(lost))
+    def _deliver(self, found: Answered) -> None:
+        answer, name = found.answer, answer_name(found.id)
+        content = None if answer is None else self._counter.seal.verified(name, answer)
+        if found.lost:
+            self._end(found.id, ProcessLost(found.lost))
         elif content is None:
-            self._end(id, ProcessLost("The answer of the agent was altered, or signed by another key."))
+            text = "The answer of the agent was altered, or signed by another key."
+            self._end(found.id, ProcessLost(text))
         else:
             self._helped_at, self._is_helped = time.monotonic(), True
-            self._end(id, content)
+            self._end(found.id, content)
 
     def _end(self, id: UUID, outcome: bytes | BaseException | None) -> None:
         waiting = self._waiting.pop(id, None)
         if waiting is not None:
             self._done.append(id)
             waiting.end(outcome)
-
-    def _ring(self, wanted: int) -> None:
-        """Wake as many agents as there is work for; those that are awake go on by themselves."""
-        now = time.monotonic()
-        if now - self._rung_at > RING_SECONDS:
-            self._rung_at, self._rung = now, 0
-            self._most_rings = errands.agents_serving(self._session, self._owner.work_queue_id)
-        for _ in range(min(wanted, self._most_rings - self._rung)):
-            self._rung += 1
-            announce.ring(self._owner.work_queue_id)
 
     # Looking
 
@@ -231,12 +178,9 @@ class ErrandDesk:
         self._looked_at = now
         ids = list(self._waiting)
         if ids:
-            seen = errands.look(self._session, ids)
+            seen = self._counter.look(ids)
             self._judge(now, ids, seen)
             self._do_one_here(now, seen)
-            unheld = sum(not each.is_held and not each.is_over for each in seen.values())
-            if unheld:
-                self._ring(unheld)
         self._look_at = now + self._look_period()
 
     def _judge(self, now: float, ids: list[UUID], seen: dict[UUID, Seen]) -> None:
@@ -245,9 +189,7 @@ class ErrandDesk:
             each = seen.get(id)
             if each is None:
                 self._put_again(id)
-            elif each.is_over:
-                self._session.hear(str(id))
-            elif each.is_held:
+            elif each.is_held and not each.is_over:
                 self._helped_at, self._is_helped = now, True
                 limit = self._waiting[id].limit
                 self._waiting[id].ends_at = None if limit is None else now + limit.seconds - each.under_way
@@ -273,7 +215,7 @@ class ErrandDesk:
         unheld = [id for id in self._waiting if id in seen and not seen[id].is_held]
         if not unheld or now - self._helped_at < patience:
             return
-        if errands.take_back(self._session, unheld[0]):
+        if self._counter.take_back(unheld[0]):
             self._is_busy_here, self._is_helped = True, False
             self._end(unheld[0], None)
 
@@ -302,8 +244,8 @@ class ErrandDesk:
         self._end_all(ProcessLost(WITHDRAWN))
         if ids:
             try:
-                errands.remove(self._session, ids)
-            except psycopg.OperationalError as error:  # agents see by the flow run that it is over
+                self._counter.remove(ids)
+            except self._counter.away as error:  # agents see by the flow run that it is over
                 logger.warning("Errands could not be withdrawn: %s", str(error).strip())
 
     def _end_all(self, error: BaseException) -> None:
