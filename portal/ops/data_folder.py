@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,38 +34,49 @@ class DataFolder:
 
     def take(self) -> None:
         """Make the folder and lock it. Raises StackError if that cannot be."""
-        try:
+        with self._in_words():
             # Root's PostgreSQL runs as another user, who must get through but may not look around.
             self.path.mkdir(parents=True, exist_ok=True)
             self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
             self._lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StackError(
-                f"Cannot use the data folder {self.path}: {error.strerror}.\n"
-                "Choose another one with --data or PORTAL_DATA_DIR."
-            ) from error
+            self._hold(self._lock)
+
+    def _hold(self, lock: int) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = self._lock_file.read_text().strip() or "unknown"
             raise StackError(
                 f"A stack runs on {self.path} already (process {owner}).\n"
                 "Use that one, stop it first, or choose another folder with --data."
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
 
     def secret_key(self) -> str:
-        """The secret that this stack signs with; made on first use and kept."""
+        """The secret that this stack signs with; made on first use and kept. Raises StackError."""
         file = self.path / "secret-key"
-        if not file.exists():
-            write_secret(file, secrets.token_urlsafe(50))
-        return file.read_text()
+        with self._in_words():
+            if not file.exists():
+                write_secret(file, secrets.token_urlsafe(50))
+            return file.read_text()
 
     def announce(self, stack: Stack) -> None:
-        """Let other processes find the stack."""
-        write_secret(self.stack_file, json.dumps(asdict(stack), indent=2) + "\n")
+        """Let other processes find the stack. Raises StackError."""
+        with self._in_words():
+            write_secret(self.stack_file, json.dumps(asdict(stack), indent=2) + "\n")
 
     def withdraw(self) -> None:
         """Say that no stack runs here any more."""
         self.stack_file.unlink(missing_ok=True)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """Say what the system refuses: a file in the way, no permission, no room."""
+        try:
+            yield
+        except OSError as error:
+            raise StackError(
+                f"Cannot use the data folder {self.path}: {error.strerror}.\n"
+                "Choose another one with --data or PORTAL_DATA_DIR."
+            ) from error

@@ -19,12 +19,14 @@ class Holder:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether we could listen there now."""
+    """Whether we could listen there now. Raises PermissionError for a port that only root may take."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
             probe.listen(1)
+        except PermissionError:
+            raise
         except OSError:
             return False
     return True

@@ -29,6 +29,7 @@ from portal.ops.supervisor import Program, Supervisor
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
+LARGEST_PORT = 65535
 STOP_TIMEOUT = 10.0
 SUMMARY = ("Login:", "API key:")  # what `prepare` says to people; it is shown when all is ready
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -42,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `up`."""
     parser.add_argument(
         "--port",
-        type=int,
-        default=int(os.environ.get("PORTAL_PORT", DEFAULT_PORT)),
+        type=_port,
+        default=os.environ.get("PORTAL_PORT") or DEFAULT_PORT,
         help="where the pages and the API are served (default: PORTAL_PORT or 4200)",
     )
     parser.add_argument(
@@ -52,8 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=data_folder(),
         help="folder of the embedded servers (default: PORTAL_DATA_DIR or .portal)",
     )
-    parser.add_argument("--agents", type=int, default=2, help="how many agents to run (default: 2)")
+    parser.add_argument("--agents", type=_count, default=2, help="how many agents to run (default: 2)")
     parser.add_argument("--no-demo", action="store_true", help="do not deploy the demo flow")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to {LARGEST_PORT}, not {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"how many is a number from 0 on, not {text!r}")
+    return int(text)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -116,8 +129,13 @@ class Up:
             self.folder.withdraw()
 
     def _refuse_taken_port(self) -> None:
-        if ports.is_free(HOST, self.port):
-            return
+        try:
+            if ports.is_free(HOST, self.port):
+                return
+        except PermissionError:
+            raise StackError(
+                f"Ports below 1024 are for root, as {self.port} is. Choose another one: --port {DEFAULT_PORT}"
+            ) from None
         holder = ports.holder(self.port) or "a process of another user"
         raise StackError(
             f"Port {self.port} is taken by {holder}.\nStop it, or choose another port: --port {self.port + 1}"

@@ -169,7 +169,7 @@ def test_a_taken_port_names_its_holder() -> None:
 
 
 def test_a_path_too_long_for_a_socket_is_refused() -> None:
-    result = manage(new_home(), "up", "--port", "0", "--data", "d" * 90)
+    result = manage(new_home(), "up", "--port", str(free_port()), "--data", "d" * 90)
 
     assert result.returncode == 1
     assert "sockets allow 90" in result.stderr
@@ -181,7 +181,7 @@ def test_root_is_told_of_a_folder_that_postgresql_cannot_enter() -> None:
     closed = home / "closed"
     closed.mkdir(mode=0o700)
 
-    result = manage(home, "up", "--port", "0", "--data", str(closed / "data"))
+    result = manage(home, "up", "--port", str(free_port()), "--data", str(closed / "data"))
 
     assert result.returncode == 1
     assert f"may not enter {closed}" in result.stderr
