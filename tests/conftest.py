@@ -19,6 +19,12 @@ from tests.processes import RunningStack
 PBKDF2PasswordHasher.iterations = 1
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what touches the database: `.ci/run` runs it on each version of PostgreSQL."""
+    if item.get_closest_marker("django_db") or "django_db_setup" in getattr(item, "fixturenames", ()):
+        item.add_marker("database")
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """The database of this test process.

@@ -37,6 +37,7 @@ def test_every_request_is_understood(editor: Caller, workspace: Workspace) -> No
     assert run.state_type == StateType.CANCELLED.value
 
 
+@pytest.mark.processes
 def test_the_script_runs(prefect_client: PrefectClient) -> None:
     [script] = blocks("python prefect")
     (prefect_client.folder / "script.py").write_text(script)

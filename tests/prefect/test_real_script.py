@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 
+import pytest
+
 from runs.models import Artifact, Event, FlowRun, Log, TaskRun
 from tests.prefect.client import PrefectClient
 
@@ -78,6 +80,7 @@ def tasks_of(run: FlowRun) -> dict[str, list[str]]:
     return dict(found)
 
 
+@pytest.mark.processes
 def test_a_script_is_seen_as_it_went(prefect_client: PrefectClient) -> None:
     (prefect_client.folder / "etl.py").write_text(SCRIPT)
 

@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import pytest
+
 from agents.waiting import waiting_on
 from flows.models import Deployment
 from runs.cancel import cancel
@@ -60,6 +62,7 @@ def names_of(run_id: UUID) -> list[str]:
     return list(FlowRun.objects.get(id=run_id).states.order_by("timestamp").values_list("name", flat=True))
 
 
+@pytest.mark.processes
 def test_a_worker_executes_and_cancels(prefect_client: PrefectClient) -> None:
     (prefect_client.folder / "flows_of_mine.py").write_text(FLOWS)
     (prefect_client.folder / "deploy.py").write_text(DEPLOY)
