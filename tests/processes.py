@@ -160,7 +160,7 @@ class RunningStack:
         return child
 
     def run(
-        self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 60
+        self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 180
     ) -> "subprocess.CompletedProcess[str]":
         """Run `manage.py <arguments>` to its end; does not raise on a failing exit code."""
         return subprocess.run(

@@ -31,7 +31,7 @@ def run(background: Background, script: Path) -> None:
         env={**os.environ, **known},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
 

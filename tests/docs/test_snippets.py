@@ -42,7 +42,7 @@ def run(snippet: str, folder: Path, **environment: str) -> None:
         env={**kept, "PYTHONPATH": str(PROJECT), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
 

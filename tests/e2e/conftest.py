@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connections
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.processes import RunningStack, answers, free_port, wait_until
+from tests.processes import PATIENCE, RunningStack, answers, free_port, wait_until
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -16,6 +16,7 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PASSWORD = "correct horse"
+expect.set_options(timeout=PATIENCE * 1000)  # otherwise five seconds
 COLLECT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
     console.error(`policy violation: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
@@ -59,7 +60,9 @@ def server(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> str:
 def browser(server: str) -> Iterator[Browser]:
     """One for each test: its event loop would be in the way of the tests that have their own."""
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        launched = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE * 1000
+        )
         yield launched
         connections.close_all()  # Django keeps other connections while an event loop runs
         launched.close()
@@ -69,6 +72,7 @@ def browser(server: str) -> Iterator[Browser]:
 def screen(server: str, browser: Browser) -> Iterator[Screen]:
     """A window of 1440 by 900. Fails the test if a page broke its policy or threw an error."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE * 1000)
     context.add_init_script(COLLECT_VIOLATIONS)
     shown = Screen(context.new_page(), server)
     shown.page.on("pageerror", lambda error: shown.troubles.append(str(error)))

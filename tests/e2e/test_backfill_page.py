@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from runs.models import FlowRun
 from tests.e2e.conftest import Screen
-from tests.e2e.test_run_page import PATIENCE, expect_state, path_of
+from tests.e2e.test_run_page import expect_state, path_of
 from tests.faults.conftest import Stage
 from tests.processes import RunningStack
 
@@ -38,8 +38,8 @@ def test_a_backfill_is_planned_made_and_followed(screen: Screen, stack: RunningS
     page.get_by_role("button", name="Make 6 runs").click()
 
     expect(page.locator(".cells rect")).to_have_count(6)
-    expect(page.locator(".cells rect.state-completed")).to_have_count(6, timeout=PATIENCE)
-    expect(page.locator(".page-head .lamp")).to_have_text("completed", timeout=PATIENCE)
+    expect(page.locator(".cells rect.state-completed")).to_have_count(6)
+    expect(page.locator(".page-head .lamp")).to_have_text("completed")
     slots = FlowRun.objects.order_by("slot").values_list("slot", flat=True)
     assert list(slots) == [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 7)]
     page.locator(".cells a").first.click()
@@ -60,5 +60,5 @@ def test_a_failed_run_is_retried_from_a_task(screen: Screen, stack: RunningStack
 
     expect_state(page, "Completed")
     page.click(".run-tab[data-panel=history]")
-    expect(page.locator("#run-history")).to_contain_text("Retried by admin.", timeout=PATIENCE)
+    expect(page.locator("#run-history")).to_contain_text("Retried by admin.")
     assert (stage.folder / "steps").read_text().split() == ["1", "600000", "600000", "2"]

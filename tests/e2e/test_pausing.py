@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import Screen
-from tests.e2e.test_run_page import PATIENCE, expect_state, path_of
+from tests.e2e.test_run_page import expect_state, path_of
 from tests.people.conftest import Stage
 from tests.processes import RunningStack
 
@@ -32,4 +32,4 @@ def test_a_paused_run_is_answered_on_its_page(screen: Screen, stack: RunningStac
     expect(page.locator(".run-answer")).to_have_count(0)
     assert stage.done()[-1] == "approved=True copies=3 comment=go ahead"
     page.click(".run-tab[data-panel=history]")
-    expect(page.locator("#run-history")).to_contain_text("Resumed by admin.", timeout=PATIENCE)
+    expect(page.locator("#run-history")).to_contain_text("Resumed by admin.")

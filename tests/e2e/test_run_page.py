@@ -16,19 +16,18 @@ from tests.factories import make_run
 from tests.processes import RunningStack
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
-PATIENCE = 60_000  # ms
 
 
 def path_of(run: FlowRun) -> str:
     return f"/admin/runs/flowrun/{run.id}/"
 
 
-def expect_state(page: Page, name: str) -> None:
-    expect(page.locator("#run-header .badge")).to_contain_text(name, timeout=PATIENCE)
+def expect_state(page: Page, name: str | re.Pattern[str]) -> None:
+    expect(page.locator("#run-header .badge")).to_contain_text(name)
 
 
 def expect_live(page: Page, status: str) -> None:
-    expect(page.locator("html")).to_have_attribute("data-live", status, timeout=PATIENCE)
+    expect(page.locator("html")).to_have_attribute("data-live", status)
 
 
 def demo_run(**parameters: object) -> FlowRun:
@@ -48,7 +47,7 @@ def test_a_run_is_watched_from_scheduled_to_completed_without_reload(
     expect(page.locator("#run-no-tasks")).to_be_visible()
 
     stack.start("rqworker", "default")
-    expect_state(page, "Running")
+    expect_state(page, re.compile("Running|Completed"))  # a busy browser may see the end alone
     expect(page.locator(".run-why")).to_have_count(0)
 
     expect_state(page, "Completed")
@@ -86,7 +85,7 @@ def test_the_page_comes_back_when_the_server_does(screen: Screen, stack: Running
     FlowRun.objects.filter(id=run.id).update(name="renamed-anteater", version=2)
     stack.start("serve", "--port", port, env={"PORTAL_URL": screen.url})
 
-    expect(page.locator("#run-header h1")).to_have_text("renamed-anteater", timeout=PATIENCE)
+    expect(page.locator("#run-header h1")).to_have_text("renamed-anteater")
     expect_live(page, "live")
     screen.troubles[:] = [each for each in screen.troubles if not re.search("ERR_CONNECTION|WebSocket", each)]
 

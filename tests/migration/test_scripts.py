@@ -40,7 +40,7 @@ def test_script(script: Path, tmp_path: Path) -> None:
         env={**environment, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.processes import PROJECT, Child, RunningStack
 
-PATIENCE = 90.0  # seconds for one command: Prefect's own start takes three to ten of them
+PATIENCE = 240.0  # seconds for one command: Prefect's own start takes three to ten of them
 QUIET = {
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

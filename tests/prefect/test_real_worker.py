@@ -51,7 +51,7 @@ if __name__ == "__main__":
     flow.from_source(str(Path.cwd()), "flows_of_mine.py:work").deploy("nightly", work_pool_name="px")
 """
 WORKER = ("-m", "prefect", "worker", "start", "--pool", "px", "--type", "process", "--name", "w1")
-PATIENCE = 120.0  # each run is a process of Prefect's, which takes its time to start
+PATIENCE = 300.0  # each run is a process of Prefect's, which takes its time to start
 
 
 def state_of(run_id: UUID) -> str:

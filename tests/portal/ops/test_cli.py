@@ -19,7 +19,7 @@ def manage(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[
         env={**plain_environment(), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 

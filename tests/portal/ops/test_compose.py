@@ -121,9 +121,9 @@ def services(stack: RunningStack) -> Services:
 @pytest.mark.processes
 def test_prepare_shows_login_and_key_once(services: Services) -> None:
     first = services.start("prepare")
-    assert first.wait(60) == 0, first.output
+    assert first.wait() == 0, first.output
     second = services.start("prepare")
-    assert second.wait(60) == 0, second.output
+    assert second.wait() == 0, second.output
 
     assert "Login: admin / " in first.output
     assert "API key: portal_" in first.output
@@ -134,7 +134,7 @@ def test_prepare_shows_login_and_key_once(services: Services) -> None:
 def test_two_preparations_at_once_take_turns(services: Services) -> None:
     both = [services.start("prepare"), services.start("prepare")]
 
-    assert [child.wait(60) for child in both] == [0, 0], "".join(child.output for child in both)
+    assert [child.wait() for child in both] == [0, 0], "".join(child.output for child in both)
     assert "".join(child.output for child in both).count("(shown once)") == 2  # one password, one key
 
 
@@ -152,7 +152,7 @@ def test_the_server_gets_ready(services: Services) -> None:
         except OSError:
             return False
 
-    wait_until(ready, 30)
+    wait_until(ready)
 
 
 @pytest.mark.processes
@@ -160,7 +160,7 @@ def test_the_server_gets_ready(services: Services) -> None:
 def test_the_other_processes_start(services: Services, name: str, sign: str) -> None:
     process = services.start(name)
 
-    process.wait_for(sign, 30)
+    process.wait_for(sign)
 
     assert process.is_alive
 

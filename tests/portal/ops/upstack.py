@@ -13,7 +13,7 @@ from uuid import uuid4
 from tests.processes import PROJECT, Child, descendants, free_port, wait_until
 from tests.servers import FOLDER
 
-READY_TIMEOUT = 60.0
+READY_TIMEOUT = 180.0
 OURS = ("DATABASE_URL", "REDIS_URL")
 
 
@@ -78,7 +78,7 @@ def manage(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         env=plain_environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -95,4 +95,4 @@ def _state(pid: int) -> str:
 
 
 def wait_until_gone(pids: set[int]) -> None:
-    wait_until(lambda: not alive(pids), 20, what="every process of the stack has ended")
+    wait_until(lambda: not alive(pids), what="every process of the stack has ended")
