@@ -12,9 +12,9 @@ from runs.session import Transaction
 OPEN = "state_type NOT IN ('CANCELLED', 'COMPLETED', 'FAILED', 'CRASHED')"
 
 # Who locks several flow runs keeps to one order, so that none wait in a circle. Where an agent or a script
-# owns the root, the root comes first: its row is the fence of all that its attempt writes. Of runs that Prefect's
-# processes execute, the subflow comes before its caller, and the newer before the older: its stand-in in the
-# caller follows each of its states (`runs.by_prefect`, `runs.client_reports`).
+# owns the root, the root comes first: its row is the fence of all that its attempt writes. Of runs that
+# Prefect's processes execute, the subflow comes before its caller, and the newer before the older: the
+# subflow's stand-in in its caller follows each of its states (`runs.by_prefect`, `runs.client_reports`).
 OPEN_SUBFLOWS = f"SELECT id FROM runs_flowrun WHERE root_run_id = %s AND {OPEN} ORDER BY id DESC FOR UPDATE"
 OPEN_SUBFLOWS_OF_PREFECT = f"""
 SELECT id FROM runs_flowrun

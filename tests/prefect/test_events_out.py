@@ -19,7 +19,6 @@ from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine
 from flows.sdk.states import Cancelling, Pending, Running
 from portal.live.routing import CLIENT_SOCKETS
-from portal.live.seats import _taken, why_not
 from portal.prefect import event_feed, opening
 from portal.prefect.tail import NEAR
 from runs.batch import record_lines
@@ -231,13 +230,3 @@ def log(run: FlowRun, message: str, level: int) -> None:
     with DjangoSession().transaction() as tx:
         line = LogLine(run.id, None, datetime.now(UTC), level, "prefect.flow_runs", message)
         record_lines(tx, [(uuid7(), line)])
-
-
-def test_one_socket_too_many_is_told_to_come_later(serving: Serving, settings: Any) -> None:
-    settings.PORTAL_SOCKETS_AT_ONCE = 1
-
-    with listening(serving):
-        assert serving.socket("events/out").closed() == (1013, why_not())
-    wait_until(lambda: not _taken, what="the first one has gone")
-    with listening(serving):
-        pass
