@@ -4,6 +4,7 @@ from uuid import UUID
 
 from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import TERMINAL, Cancelled, Cancelling
+from runs.closing import lock_parts_first
 from runs.session import Session
 from runs.transition import lock, transition_in
 
@@ -17,6 +18,8 @@ def cancel(session: Session, run_id: UUID, by: str, force: bool = False) -> Verd
     with session.transaction() as tx:
         if not force:
             return transition_in(tx, run_id, Cancelling(message=f"Cancelled by {by}."))
+        killed = Cancelled(message=f"Killed by {by}.")
+        lock_parts_first(tx, run_id, killed)
         run = lock(tx, run_id)
         if run is None:
             return Verdict(Status.ABORT, None, f"there is no flow run {run_id}")
@@ -24,4 +27,4 @@ def cancel(session: Session, run_id: UUID, by: str, force: bool = False) -> Verd
             return Verdict(Status.ABORT, run.state(), f"the run has already ended as {run.state_name}")
         if run.is_subflow:  # the rules say why not
             return transition_in(tx, run_id, Cancelling())
-        return transition_in(tx, run_id, Cancelled(message=f"Killed by {by}."), force=True)
+        return transition_in(tx, run_id, killed, force=True)

@@ -11,8 +11,17 @@ from runs.session import Transaction
 
 OPEN = "state_type NOT IN ('CANCELLED', 'COMPLETED', 'FAILED', 'CRASHED')"
 
-# Rows are locked in key order, like every other writer of them does, so that none wait in a circle.
-OPEN_SUBFLOWS = f"SELECT id FROM runs_flowrun WHERE root_run_id = %s AND {OPEN} ORDER BY id FOR UPDATE"
+# Who locks several flow runs keeps to one order, so that none wait in a circle. Where an agent or a script
+# owns the root, the root comes first: its row is the fence of all that its attempt writes. Of runs that
+# Prefect's processes execute, the subflow comes before its caller, and the newer before the older: the
+# subflow's stand-in in its caller follows each of its states (`runs.by_prefect`, `runs.client_reports`).
+OPEN_SUBFLOWS = f"SELECT id FROM runs_flowrun WHERE root_run_id = %s AND {OPEN} ORDER BY id DESC FOR UPDATE"
+OPEN_SUBFLOWS_OF_PREFECT = f"""
+SELECT id FROM runs_flowrun
+WHERE root_run_id = %s AND {OPEN}
+  AND EXISTS (SELECT FROM runs_flowrun r WHERE r.id = %s AND r.attempt = 0 AND NOT r.leased)
+ORDER BY id DESC FOR UPDATE
+"""
 
 CLOSE_SUBFLOWS = """
 WITH closed AS (
@@ -50,6 +59,18 @@ FROM done d JOIN closed c ON c.task_run_id = d.id
 """
 
 ENDED_FROM_OUTSIDE = frozenset({StateType.CRASHED, StateType.CANCELLED})
+
+
+MAY_END_FROM_OUTSIDE = ENDED_FROM_OUTSIDE | {StateType.CANCELLING}
+
+
+def lock_parts_first(tx: Transaction, run_id: UUID, state: State) -> None:
+    """Lock what may end with a run before the run itself, where that is the order. Call it before `lock`.
+
+    A subflow that enters a state at this moment holds its own row, and waits for that of its caller.
+    """
+    if state.type in MAY_END_FROM_OUTSIDE or state.name == "TimedOut":
+        tx.execute(OPEN_SUBFLOWS_OF_PREFECT, [run_id, run_id])
 
 
 def close_open_parts(

@@ -22,7 +22,7 @@ from runs.by_prefect import (
     lead_stand_in,
     read_by_prefect,
 )
-from runs.closing import close_open_parts
+from runs.closing import close_open_parts, lock_parts_first
 from runs.pausing import continues, pause_columns, settle_pause
 from runs.prefect_rules import PREFECT
 from runs.quarantine import quarantine_if_poisoned
@@ -98,6 +98,7 @@ def transition_in(
     tx: Transaction, run_id: UUID, state: State, *, attempt: int | None = None, force: bool = False
 ) -> Verdict:
     """`transition` within a transaction that the caller has open, to commit more with it."""
+    lock_parts_first(tx, run_id, state)
     run = lock(tx, run_id)
     if run is None:
         return Verdict(Status.ABORT, None, f"there is no flow run {run_id}")

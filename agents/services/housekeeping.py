@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Exists, Max, OuterRef
 
-from agents.models import Agent, ServiceStatus
+from agents.models import Agent, ServiceStatus, Worker
 from agents.services.database import alone
 from flows.catalog.versions import remove_unused_bundles
 from runs.background import remove_old
@@ -36,9 +37,12 @@ def keep_house(now: datetime) -> None:
 
 
 def remove_stale_rows(now: datetime) -> None:
-    """Delete agents that left without having executed a run, and statuses of ended processes."""
+    """Delete agents that left without having executed a run, workers and statuses of ended processes."""
     executed = FlowRun.objects.filter(agent=OuterRef("pk"))
     Agent.objects.filter(~Exists(executed), last_seen__lt=now - KEEP_IDLE_AGENTS).delete()
+    if settings.PORTAL_WORKER_DAYS:
+        unseen = now - timedelta(days=settings.PORTAL_WORKER_DAYS)
+        Worker.objects.filter(last_heartbeat_time__lt=unseen).delete()
     newest = ServiceStatus.objects.aggregate(newest=Max("last_success"))["newest"]
     if newest is not None:
         ServiceStatus.objects.filter(last_success__lt=newest - KEEP_STATUSES).delete()

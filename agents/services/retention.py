@@ -8,6 +8,8 @@ from django.conf import settings
 from runs.models import RetentionPolicy
 from runs.partitions import EVENTS, LOGS, drop_partition, partitions_before, remove_strays
 from runs.retention import BATCH, Rule, remove_expired_runs, rules_of
+from runs.rollup import roll_up
+from runs.session import DjangoSession
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +21,10 @@ SOON = timedelta(seconds=1)
 def keep_what_is_wanted(now: datetime) -> datetime | None:
     """Take one step; return when to take the next, if there is more to remove.
 
-    Takes no lock: several schedulers remove different runs.
+    Takes no lock: several schedulers remove different runs. What ended is counted first: after an absence of
+    all schedulers, runs may be old enough to go that no hour has counted.
     """
+    roll_up(DjangoSession(), now)
     more = [remove_runs(rule, now) == MOST_RUNS for rule in rules_of(RetentionPolicy.objects.all())]
     remove_days(now)
     return now + SOON if any(more) else None

@@ -19,7 +19,7 @@ from flows.models import Deployment, Membership, Schedule
 from flows.models.schedule import EPOCH
 from portal.access.actors import actor_of, created_by, has_role
 from portal.api.base.errors import Conflict, InvalidInput
-from portal.api.base.fields import NumberField, ObjectField, TagsField, TextField
+from portal.api.base.fields import NumberField, ObjectField, TagsField, TextField, TimeField
 from portal.api.base.resource import Resource, Row, Rows, read
 from portal.api.deployments.schedule_shape import MOST_SECONDS
 from portal.api.filtering.query import ChoiceInFilter, UUIDInFilter
@@ -76,7 +76,7 @@ class BackfillInput(serializers.Serializer[Any]):
     schedule_id = serializers.UUIDField(required=False, allow_null=True)
     cron = TextField(max_length=200)
     interval = NumberField(required=False, allow_null=True, min_value=1, max_value=MOST_SECONDS)
-    anchor_date = serializers.DateTimeField(required=False, allow_null=True)
+    anchor_date = TimeField(required=False, allow_null=True)
     timezone = TextField(max_length=64)
     grid = ObjectField(required=False, allow_null=True)
     parameters = ObjectField(required=False, allow_null=True)

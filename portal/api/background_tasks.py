@@ -29,7 +29,7 @@ from flows.sdk.sealing import answer_name, call_name
 from portal import background_bell
 from portal.access.actors import actor_of, home_workspace, need_role
 from portal.api.base.errors import InvalidInput, Unavailable
-from portal.api.base.fields import NumberField, TagsField, TextField
+from portal.api.base.fields import NumberField, TagsField, TextField, TimeField
 from portal.api.base.resource import Resource, Row, read
 from portal.api.logs.routes import LogFilter
 from portal.api.task_runs.routes import COLUMNS, TaskRunFilter, TaskRuns
@@ -82,11 +82,11 @@ class StateInput(serializers.Serializer[Any]):
     type = serializers.ChoiceField(choices=StateType.choices)
     name = serializers.CharField(max_length=100)
     message = serializers.CharField(allow_blank=True)
-    timestamp = serializers.DateTimeField()
+    timestamp = TimeField()
     sequence = serializers.IntegerField(min_value=0, max_value=2**62)
     run_count = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
-    start_time = serializers.DateTimeField(allow_null=True)
-    end_time = serializers.DateTimeField(allow_null=True)
+    start_time = TimeField(allow_null=True)
+    end_time = TimeField(allow_null=True)
     total_run_time = NumberField(min_value=0)
 
 
@@ -94,7 +94,7 @@ class LineInput(serializers.Serializer[Any]):
     """A log line; `id` makes one that is sent twice one line."""
 
     id = serializers.UUIDField()
-    timestamp = serializers.DateTimeField()
+    timestamp = TimeField()
     level = serializers.IntegerField(min_value=-32768, max_value=32767)
     name = serializers.CharField(max_length=200)
     message = serializers.CharField(allow_blank=True, trim_whitespace=False)

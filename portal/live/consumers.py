@@ -1,8 +1,8 @@
 """The pages' WebSockets: hints that a run has changed, for those who may see it.
 
 A socket carries no data: the page reads what changed over HTTP, with its own permissions. Close codes:
-4401 nobody is logged in, 4403 this user may not see that, 4408 the page does not keep up. Whoever logs out,
-is deactivated or leaves a workspace is sent away from what is open then.
+4401 nobody is logged in, 4403 this user may not see that, 4408 the page does not keep up, 4429 too many are
+open. Whoever logs out, is deactivated or leaves a workspace is sent away from what is open then.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from flows.scoping import Actor
 from portal.access.actors import actor_of_user
 from portal.live.access import access_group, user_now
 from portal.live.publisher import run_group, workspace_group
+from portal.live.seats import TOO_MANY, Seat, why_not
 from runs.models import FlowRun
 
 NOT_LOGGED_IN = 4401
@@ -42,11 +43,15 @@ class HintConsumer(AsyncJsonWebsocketConsumer):
         self.watched = ""
         self.checking = asyncio.Lock()
         self.checker: asyncio.Task[None] | None = None
+        self.seat = Seat()
         self.waiting: dict[str, dict[str, Any]] = {}
         self.sender: asyncio.Task[None] | None = None
         # Only an accepted socket can tell its page why it is closed.
         await self.accept()
         if self.scope["user"].is_authenticated:
+            if not self.seat.take(("user", self.scope["user"].pk)):
+                await self.close(TOO_MANY, why_not())
+                return
             # Before the check: a change in between must not go unheard.
             self.watched = access_group(self.scope["user"].pk)
             await self.channel_layer.group_add(self.watched, self.channel_name)
@@ -91,6 +96,7 @@ class HintConsumer(AsyncJsonWebsocketConsumer):
         raise NotImplementedError
 
     async def disconnect(self, code: int) -> None:
+        self.seat.leave()
         for task in (self.sender, self.checker):
             if task:
                 task.cancel()

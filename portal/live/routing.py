@@ -12,6 +12,7 @@ from portal.live.consumers import RunConsumer, RunsConsumer
 from portal.prefect.events_in import events_in
 from portal.prefect.events_out import events_out
 from portal.prefect.logs_out import logs_out
+from portal.prefect.opening import seated
 
 
 class Nowhere(AsyncWebsocketConsumer):
@@ -29,9 +30,9 @@ elsewhere = re_path("", Nowhere.as_asgi())
 
 # Those of Prefect's clients, which show a token. Cookies open none of them, so their origin does not matter.
 CLIENT_SOCKETS: dict[str, Any] = {
-    "api/events/in": events_in,
-    "api/events/out": events_out,
-    "api/logs/out": logs_out,
+    "api/events/in": seated(events_in),
+    "api/events/out": seated(events_out),
+    "api/logs/out": seated(logs_out),
 }
 
 # A page of another site may open a socket with our cookie, hence the check of the origin.

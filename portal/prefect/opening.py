@@ -18,6 +18,7 @@ from portal.access.actors import actor_of_user, has_role
 from portal.access.authentication import text_of
 from portal.access.tokens import find_token
 from portal.api.base.renderers import OrjsonRenderer
+from portal.live.seats import Seat, why_not
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Scope = MutableMapping[str, Any]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Result = TypeVar("Result")
 
 NOT_AUTHORISED = 1008  # what Prefect's clients take for a failure of authentication
@@ -99,7 +101,8 @@ class Client:
 async def open_socket(
     scope: Scope, receive: Receive, send: Send, role: Membership.Role
 ) -> tuple[Socket, Client]:
-    """Accept a socket and learn who opens it. Raises Gone: 1008 without a token that allows `role`."""
+    """Accept a socket and learn who opens it. Raises Gone: 1008 without a token that allows `role`,
+    1013 if the token has too many open."""
     await receive()  # websocket.connect
     chosen = "prefect" if "prefect" in scope.get("subprotocols", ()) else None
     await send({"type": "websocket.accept", "subprotocol": chosen})
@@ -110,8 +113,23 @@ async def open_socket(
     client = await persistently(client_of, token, role)
     if isinstance(client, str):
         await socket.close(NOT_AUTHORISED, client)
+    if not scope["seat"].take(("token", token)):
+        await socket.close(TRY_AGAIN, why_not())
     await socket.tell({"type": "auth_success"})
     return socket, client
+
+
+def seated(application: Application) -> Application:
+    """The application of a socket, which gives its place back however it ends."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seat = Seat()
+        try:
+            await application({**scope, "seat": seat}, receive, send)
+        finally:
+            seat.leave()
+
+    return app
 
 
 async def in_thread(work: Callable[..., Result], *args: Any) -> Result:

@@ -7,6 +7,9 @@ from django.db import connection
 
 from flows.models import Workspace
 from portal.prefect.incoming import EVENTS, store
+from runs.cancel import cancel
+from runs.models import FlowRun
+from runs.session import DjangoSession
 from tests.factories import make_run
 from tests.prefect.runs import prefect_run
 from tests.prefect.sockets import task_event
@@ -41,3 +44,23 @@ def test_reports_of_a_flow_and_its_subflow_wait_for_the_subflow_first() -> None:
         cursor.execute("COMMIT")
     reporting.join()
     assert {run.task_runs.count() for run in (caller, subflow)} == {1}
+
+
+def test_a_root_that_is_killed_waits_for_its_subflow_first() -> None:
+    root, subflow = prefect_run(make_run()), prefect_run(make_run())
+    FlowRun.objects.filter(id=subflow.id).update(root_run=root)
+
+    def kill() -> None:
+        cancel(DjangoSession(), root.id, "somebody", force=True)
+        connection.close()
+
+    killing = threading.Thread(target=kill)
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT 1 FROM runs_flowrun WHERE id = %s FOR UPDATE", [subflow.id])
+        killing.start()
+        wait_until(is_somebody_waiting, what="it waits for the subflow")
+        cursor.execute("SELECT 1 FROM runs_flowrun WHERE id = %s FOR UPDATE NOWAIT", [root.id])
+        cursor.execute("COMMIT")
+    killing.join()
+    assert set(FlowRun.objects.values_list("state_type", flat=True)) == {"CANCELLED"}

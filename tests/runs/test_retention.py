@@ -8,7 +8,7 @@ from agents.services.database import database_time
 from agents.services.retention import keep_what_is_wanted, remove_runs
 from flows.models import Workspace
 from flows.sdk.ids import uuid7
-from runs.models import Artifact, FlowRun, Log, RetentionPolicy, TaskRun
+from runs.models import Artifact, FlowRun, Log, RetentionPolicy, RunStats, TaskRun
 from runs.partitions import LOGS, ensure_partitions, partitions_before
 from runs.retention import Rule, preview, rules_of
 from tests.factories import default_workspace, lease, make_deployment
@@ -163,3 +163,11 @@ def test_old_days_of_logs_are_dropped_and_new_ones_stay() -> None:
 
     assert list(Log.objects.values_list("id", flat=True)) == [fresh.id]
     assert partitions_before(LOGS, date(2020, 5, 2)) == []
+
+
+def test_what_goes_was_counted_also_after_a_long_absence_of_schedulers() -> None:
+    policy(1)
+    ended_run(days_ago=3)
+
+    assert not left()
+    assert RunStats.objects.get().runs == 1

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from flows.catalog.parameters import storage_errors
+from portal.api.base.moments import moment
 
 UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 TAGS_AT_MOST = 100
@@ -41,6 +42,17 @@ class NumberField(serializers.FloatField):
         if not math.isfinite(number):
             self.fail("invalid")
         return number
+
+
+class TimeField(serializers.DateTimeField):
+    """A time in the years that can be stored, and read again, in every time zone."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        time = super().to_internal_value(value)
+        try:
+            return moment(time)
+        except ValueError as error:
+            raise serializers.ValidationError(f"{error}.") from error
 
 
 class ObjectField(serializers.JSONField):

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from flows.models import CollisionStrategy
 from flows.models.deployment import KNOWN_TO_PREFECT
-from portal.api.base.fields import LabelsField, NumberField, ObjectField, TagsField, TextField
+from portal.api.base.fields import LabelsField, NumberField, ObjectField, TagsField, TextField, TimeField
 from portal.api.base.resource import Row
 from portal.api.deployments.schedule_shape import ScheduleInput
 from runs.models.flow_run import HIGHEST, LOWEST
@@ -88,7 +88,7 @@ class DeploymentInput(DeploymentChange):
 class FirstDetails(serializers.Serializer[Any]):
     """The details of a new run's state that matter here."""
 
-    scheduled_time = serializers.DateTimeField(required=False, allow_null=True)
+    scheduled_time = TimeField(required=False, allow_null=True)
 
 
 class FirstState(serializers.Serializer[Any]):
@@ -124,7 +124,7 @@ class ServedInput(serializers.Serializer[Any]):
     """What a process that serves deployments asks for."""
 
     deployment_ids = serializers.ListField(child=serializers.UUIDField(), max_length=1000)
-    scheduled_before = serializers.DateTimeField(required=False, allow_null=True)
+    scheduled_before = TimeField(required=False, allow_null=True)
     limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=200)
 
 

@@ -11,7 +11,7 @@ from flows.catalog.schedules import ScheduleSpec
 from flows.catalog.slots import SlotRule
 from flows.models import Schedule
 from flows.models.schedule import EPOCH, CalendarPolicy, MissedRuns
-from portal.api.base.fields import NumberField, ObjectField, TextField
+from portal.api.base.fields import NumberField, ObjectField, TextField, TimeField
 
 MOST_SECONDS = 3660 * 86400
 MOST_RRULE = 6500
@@ -24,7 +24,7 @@ class RuleInput(serializers.Serializer[Any]):
     day_or = serializers.BooleanField(required=False, allow_null=True)
     interval = NumberField(required=False, allow_null=True, min_value=1, max_value=MOST_SECONDS)
     rrule = TextField(max_length=MOST_RRULE)
-    anchor_date = serializers.DateTimeField(required=False, allow_null=True)
+    anchor_date = TimeField(required=False, allow_null=True)
     timezone = TextField(max_length=64)
 
 
@@ -132,5 +132,5 @@ def moment_of(text: str | None, otherwise: datetime) -> datetime:
     """A moment in a query. Raises ValidationError."""
     if not text:
         return otherwise
-    moment: datetime = serializers.DateTimeField().run_validation(text.replace(" ", "+"))
+    moment: datetime = TimeField().run_validation(text.replace(" ", "+"))
     return moment

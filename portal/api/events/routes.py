@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from flows.models import Membership
 from portal.access.actors import actor_of, home_workspace
-from portal.api.base.fields import ObjectField
+from portal.api.base.fields import ObjectField, TimeField
 from portal.api.base.resource import Listed, read, understood
 from portal.api.events.pages import COLUMNS, MOST_DAYS, EventPages
 from portal.api.filtering.language import part_of
@@ -38,7 +38,7 @@ class EventInput(serializers.Serializer[Any]):
     """One event."""
 
     id = serializers.UUIDField()
-    occurred = serializers.DateTimeField()
+    occurred = TimeField()
     event = serializers.CharField(max_length=300)
     resource = ObjectField()
     related = serializers.ListField(child=ObjectField(), required=False, max_length=100, default=list)

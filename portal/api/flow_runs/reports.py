@@ -1,6 +1,7 @@
 """Runs of scripts and of isolated processes: they create their run, and report what happens in it."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, cast
 from uuid import UUID
@@ -199,10 +200,24 @@ def _read_report(body: bytes) -> ReportInput:
     except ValueError as error:
         raise InvalidInput([FieldError("timestamp", f"a time {error}")]) from error
     details = report.proposal.state.details if report.proposal else {}
-    wrong = [name for name in TIMES if details.get(name) is not None and not is_time(details[name])]
+    wrong = [name for name in TIMES if details.get(name) is not None and not _is_moment(details[name])]
     if wrong:
-        raise InvalidInput([FieldError(f"state.details.{wrong[0]}", "must be an ISO 8601 time with a zone")])
+        raise InvalidInput(
+            [
+                FieldError(
+                    f"state.details.{wrong[0]}",
+                    "must be an ISO 8601 time with a zone, in the years from 1900 to 2999",
+                )
+            ]
+        )
     return report
+
+
+def _is_moment(value: object) -> bool:
+    """Whether it is the text of a time that can be stored."""
+    with suppress(ValueError):
+        return is_time(value) and bool(moment(datetime.fromisoformat(str(value))))
+    return False
 
 
 def _times_in(report: ReportInput) -> Iterator[datetime | None]:

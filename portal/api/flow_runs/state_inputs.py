@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from flows.sdk.states import State, StateType
-from portal.api.base.fields import ObjectField, TextField
+from portal.api.base.fields import ObjectField, TextField, TimeField
 from runs.models.flow_run import StateType as StateChoices
 
 MOST_DATA_BYTES = 256 * 1024
@@ -54,7 +54,7 @@ def details_from(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _time(value: Any) -> str:
-    return str(serializers.DateTimeField().run_validation(value).isoformat())
+    return str(TimeField().run_validation(value).isoformat())
 
 
 def _text(value: Any) -> str:

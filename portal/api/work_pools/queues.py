@@ -20,7 +20,7 @@ from agents.services.database import database_time
 from flows.models import Membership
 from flows.models.workspace import NAME_RULE
 from portal.api.base.errors import Conflict
-from portal.api.base.fields import TextField
+from portal.api.base.fields import TextField, TimeField
 from portal.api.base.resource import Resource, Row, Rows, read
 from portal.api.filtering.columns import WORK_QUEUE
 from portal.api.filtering.language import Fields
@@ -77,7 +77,7 @@ class PollInput(serializers.Serializer[Any]):
     work_queue_names = serializers.ListField(
         child=serializers.CharField(max_length=100), required=False, allow_null=True, max_length=1000
     )
-    scheduled_before = serializers.DateTimeField(required=False, allow_null=True)
+    scheduled_before = TimeField(required=False, allow_null=True)
     limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MOST_POLLED)
 
 

@@ -12,6 +12,8 @@ from flows.models import Deployment, Workspace
 from runs.models import RetentionPolicy
 from runs.partitions import partitions_before
 from runs.retention import preview, rules_of
+from runs.rollup import roll_up
+from runs.session import DjangoSession
 
 NO_POLICIES = "No retention policy: runs are kept for ever. Make one in the admin: Configuration, Retention."
 
@@ -50,6 +52,7 @@ class Command(BaseCommand):
 
     def remove(self, now: datetime) -> None:
         """Remove it, however long that takes."""
+        roll_up(DjangoSession(), now)  # what goes was counted
         removed = sum(remove_runs(rule, now, most=10**9) for rule in rules_of(RetentionPolicy.objects.all()))
         remove_days(now)
         self.stdout.write(f"Removed {removed:,} runs.")

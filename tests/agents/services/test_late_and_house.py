@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from agents.models import Agent, ServiceStatus
+from agents.models import Agent, ServiceStatus, Worker
 from agents.services.database import database_time
 from agents.services.housekeeping import keep_house
 from agents.services.late import mark_late
@@ -14,7 +14,7 @@ from runs.models import FlowRun
 from runs.session import DjangoSession
 from runs.transition import transition
 from tests.agents.services.builders import make_agent, report_success
-from tests.factories import make_run
+from tests.factories import make_queue, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -84,3 +84,15 @@ def test_the_last_status_says_for_ever_since_when_no_scheduler_ran() -> None:
     keep_house(database_time())
 
     assert ServiceStatus.objects.filter(name="materialise").exists()
+
+
+def test_workers_that_are_not_heard_of_any_more_are_forgotten() -> None:
+    now = database_time()
+    pool = make_queue(pool="remote").work_pool
+    for name, hours in (("gone", 25), ("resting", 23)):
+        heard = now - timedelta(hours=hours)
+        Worker.objects.create(work_pool=pool, name=name, last_heartbeat_time=heard)
+
+    keep_house(now)
+
+    assert list(Worker.objects.values_list("name", flat=True)) == ["resting"]

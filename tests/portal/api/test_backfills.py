@@ -3,6 +3,7 @@
 from dataclasses import replace
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -193,3 +194,13 @@ def test_a_flow_makes_a_backfill(daily: Deployment) -> None:
     assert isinstance(made, MadeBackfill)
     assert (made.total, made.state, made.concurrency) == (1, "ACTIVE", 5)
     assert FlowRun.objects.get().parameters == {"day": "2026-03-01", "city": "Bern"}
+
+
+def test_what_is_sent_again_is_made_once(operator: Caller, foreigner: Caller, daily: Deployment) -> None:
+    id = str(uuid4())
+
+    first, again = (operator.post("/api/backfills/", body(daily, id=id)) for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"] == id
+    assert Backfill.objects.count() == 1

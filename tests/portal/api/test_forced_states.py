@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from flows.sdk.recorder import Status
 from flows.sdk.states import Completed, Running
 from runs.models import FlowRun
 from runs.session import DjangoSession
@@ -36,3 +39,29 @@ def test_an_attempt_that_lost_its_run_is_refused_with_force_as_without(new_run: 
 
     run.refresh_from_db()
     assert run.state_type == "RUNNING"
+
+
+def test_an_operator_may_end_a_run_that_an_agent_executes_and_is_named(
+    operator: Caller, new_run: NewRun
+) -> None:
+    """As with Prefect: the rules allow it without `force`. The attempt learns that it has lost its run."""
+    run = lease(new_run())
+    transition(DjangoSession(), run.id, Running(), attempt=1)
+
+    answer = operator.post(f"/api/flow_runs/{run.id}/set_state", {"state": {"type": "COMPLETED"}})
+
+    assert answer.json()["status"] == "ACCEPT"
+    assert run.states.latest("timestamp").state_details["actor"]["display_value"].startswith("operator")
+    assert transition(DjangoSession(), run.id, Completed(), attempt=1).status is Status.ABORT
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "3000-01-01T00:00:00Z"])
+def test_a_run_is_due_in_a_year_that_can_be_stored(operator: Caller, new_run: NewRun, time: str) -> None:
+    run = new_run()
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": time}}
+
+    for path in (f"flow_runs/{run.id}/set_state", f"deployments/{run.deployment_id}/create_flow_run"):
+        answer = operator.post(f"/api/{path}", {"state": state, "parameters": {"year": 1962}})
+
+        assert answer.status_code == 422
+        assert "years from 1900 to 2999" in answer.json()["detail"]

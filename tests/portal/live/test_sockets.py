@@ -18,6 +18,7 @@ from portal.asgi import application
 from portal.live.consumers import FORBIDDEN, NOT_LOGGED_IN
 from portal.live.publisher import publish
 from portal.live.routing import websocket_urlpatterns
+from portal.live.seats import TOO_MANY
 from runs.announce import RunChanged
 from runs.models import FlowRun
 from tests.factories import make_deployment, make_queue, make_run
@@ -304,3 +305,17 @@ def make_child(run: FlowRun) -> Callable[[], FlowRun]:
         return child
 
     return make
+
+
+async def test_one_socket_too_many_is_closed(paths: list[str], settings: Any) -> None:
+    settings.PORTAL_SOCKETS_AT_ONCE = 1
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+
+    async with socket(paths[0], cookie) as first:
+        assert await first.connect()
+        assert "joined" in await first.hint()
+        async with socket(paths[0], cookie) as second:
+            assert await second.close_code() == TOO_MANY
+    async with socket(paths[0], cookie) as third:
+        assert await third.connect()
+        assert "joined" in await third.hint()
