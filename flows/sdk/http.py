@@ -12,7 +12,6 @@ from uuid import UUID
 from flows.sdk.batching import BatchQueue, persistently
 from flows.sdk.client import ApiClient, NoAnswer, PortalApiError
 from flows.sdk.http_results import HttpResults
-from flows.sdk.ids import uuid7
 from flows.sdk.recorder import (
     Aborted,
     FlowRunInfo,
@@ -27,8 +26,8 @@ from flows.sdk.states import Cancelled, State, StateType
 from flows.sdk.wire import (
     artifact_as_json,
     encoded,
+    encoded_line,
     event_as_json,
-    log_as_json,
     new_run_as_json,
     state_as_json,
     verdict_from,
@@ -82,7 +81,7 @@ class HttpRecorder:
         self._queue.put(("events", encoded(event_as_json(event))))
 
     def log(self, line: LogLine) -> None:
-        self._queue.put(("logs", encoded(log_as_json(uuid7(), line))))
+        self._queue.put(("logs", encoded_line(line)))
 
     def artifact(self, artifact: NewArtifact) -> None:
         """Raises ValueError for one of more than 8 MB."""

@@ -76,6 +76,14 @@ class _Console(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03d | %(levelname)-7s | %(run)s%(message)s", "%H:%M:%S")
+        self._shown = 0, ""  # a second, and how it reads: thousands of lines may come from one
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second, text = self._shown
+        if second != int(record.created):
+            second, text = int(record.created), super().formatTime(record, datefmt)
+            self._shown = second, text
+        return text
 
     def format(self, record: logging.LogRecord) -> str:
         title = getattr(record, "run_title", "")

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 from uuid import UUID
 
+from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine, NewArtifact, NewFlowRun, Status, TaskRunEvent, Verdict
 from flows.sdk.states import State, StateType
 
@@ -35,7 +37,11 @@ def encoded(value: Any) -> bytes:
 
     Ids and times become text, and so does whatever else JSON does not know.
     """
-    body = _encode(value).encode("utf-8", "replace")
+    return _in_utf8(_encode(value))
+
+
+def _in_utf8(text: str) -> bytes:
+    body = text.encode("utf-8", "replace")
     return _NUL.sub(rb"\1\\ufffd", body) if rb"\u0000" in body else body
 
 
@@ -43,24 +49,22 @@ def event_as_json(event: TaskRunEvent) -> Json:
     return {**_fields(event), "state": state_as_json(event.state)}
 
 
-def log_as_json(id: UUID, line: LogLine) -> Json:
-    """`id` makes a line that is sent twice one line."""
-    return {
-        "id": str(id),
-        "line": {
-            "flow_run_id": _text_of_id(line.flow_run_id),
-            "task_run_id": _text_of_id(line.task_run_id),
-            "timestamp": line.timestamp.isoformat(),
-            "level": line.level,
-            "logger": line.logger,
-            "message": _clipped(line.message),
-        },
-    }
+def encoded_line(line: LogLine) -> bytes:
+    """A log line, under an id that makes a line that is sent twice one line.
+
+    As `encoded` would write it, but a flow that logs much spends a third of the time here.
+    """
+    origin = _origin(line.flow_run_id, line.task_run_id, line.level, line.logger)
+    when, message = line.timestamp.isoformat(), encode_basestring(_clipped(line.message))
+    text = f'{{"id":"{uuid7().hex}","line":{{{origin},"timestamp":"{when}","message":{message}}}}}'
+    return _in_utf8(text)
 
 
 @lru_cache(64)  # thousands of lines come from a few runs
-def _text_of_id(id: UUID | None) -> str | None:
-    return None if id is None else str(id)
+def _origin(flow_run_id: UUID, task_run_id: UUID | None, level: int, logger: str) -> str:
+    """The members of a line that it has in common with many."""
+    fields = {"flow_run_id": flow_run_id, "task_run_id": task_run_id, "level": level, "logger": logger}
+    return _encode(fields)[1:-1]
 
 
 def new_run_as_json(new: NewFlowRun) -> Json:

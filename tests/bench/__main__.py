@@ -31,12 +31,14 @@ def main(names: list[str]) -> None:
     if unknown:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     figures: list[Figure] = []
-    with durable_servers() as folder:
-        for name in names or BENCHMARKS:
-            print(f"measuring {name} ...", file=sys.stderr, flush=True)
-            figures += importlib.import_module(f"tests.bench.{name}").measure(folder)
-    print(f"\nPython {platform.python_version()} on {platform.machine()}, durable commits (fsync on)\n")
-    print(table(figures))
+    try:
+        with durable_servers() as folder:
+            for name in names or BENCHMARKS:
+                print(f"measuring {name} ...", file=sys.stderr, flush=True)
+                figures += importlib.import_module(f"tests.bench.{name}").measure(folder)
+    finally:  # also what was measured before one failed: all together take a quarter of an hour
+        print(f"\nPython {platform.python_version()} on {platform.machine()}, durable commits (fsync on)\n")
+        print(table(figures))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from flows.sdk.http import HttpRecorder
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun
 from flows.sdk.states import Completed, Running
-from flows.sdk.wire import encoded
+from flows.sdk.wire import encoded, encoded_line
 from tests.processes import PATIENCE
 
 Answer = tuple[int, dict[str, Any]]
@@ -272,3 +272,11 @@ def test_a_full_queue_holds_its_writers_back(monkeypatch: pytest.MonkeyPatch) ->
 def put_all(put: Callable[[int], None], count: int) -> None:
     for number in range(count):
         put(number)
+
+
+def test_a_log_line_is_written_as_everything_else_is() -> None:
+    line = LogLine(uuid7(), uuid7(), datetime.now(UTC), 30, 'a "logger"', 'nul \x00 " \\ \ud800 é')
+    fields = {name: getattr(line, name) for name in line.__slots__}
+    sent = json.loads(encoded_line(line))
+    assert UUID(sent["id"]).version == 7
+    assert sent["line"] == json.loads(encoded(fields))

@@ -1,6 +1,5 @@
 """Runs of scripts and of isolated processes: they create their run, and report what happens in it."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, cast
@@ -26,7 +25,7 @@ from flows.sdk.wire import verdict_as_json
 from portal.access.actors import actor_of, created_by, home_workspace, need_role
 from portal.api.base.errors import Conflict, InvalidInput, problems_of
 from portal.api.base.fields import NumberField, ObjectField, TagsField
-from portal.api.base.moments import moment
+from portal.api.base.moments import FIRST_YEAR, LAST_YEAR, moment
 from portal.api.base.parsers import ReportParser
 from portal.api.base.resource import read
 from portal.api.flow_runs.of_flow import PrefectFlowRuns
@@ -194,9 +193,9 @@ def _read_report(body: bytes) -> ReportInput:
     if report.lease_seconds is not None and not 5 <= report.lease_seconds <= 3600:
         raise InvalidInput([FieldError("lease_seconds", "must be between 5 and 3600")])
     try:
-        if times := list(filter(None, _times_in(report))):
-            for end in (min(times), max(times)):  # a report may have thousands
-                moment(end)
+        for time in _times_in(report):
+            if not FIRST_YEAR < time.year < LAST_YEAR:  # a report may have thousands, nearly all of today
+                moment(time)
     except ValueError as error:
         raise InvalidInput([FieldError("timestamp", f"a time {error}")]) from error
     details = report.proposal.state.details if report.proposal else {}
@@ -220,11 +219,11 @@ def _is_moment(value: object) -> bool:
     return False
 
 
-def _times_in(report: ReportInput) -> Iterator[datetime | None]:
+def _times_in(report: ReportInput) -> list[datetime]:
     """The times of a report that are stored as they come."""
-    for event in report.events or ():
-        yield from (event.state.timestamp, event.start_time, event.end_time)
-    for each in report.logs or ():
-        yield each.line.timestamp
-    for result in report.results or ():
-        yield result.expires
+    events, results = report.events or (), report.results or ()
+    times = [
+        time for each in events for time in (each.state.timestamp, each.start_time, each.end_time) if time
+    ]
+    times += [each.line.timestamp for each in report.logs or ()]
+    return times + [each.expires for each in results if each.expires]

@@ -10,13 +10,12 @@ from django.test import Client
 from agents.services.reaper import end_expired
 from flows.models import Workspace
 from flows.sdk.ids import uuid7
-from flows.sdk.recorder import LogLine, NewArtifact, NewFlowRun, TaskRunEvent
+from flows.sdk.recorder import NewArtifact, NewFlowRun, TaskRunEvent
 from flows.sdk.states import Completed, Failed, Running, State
 from flows.sdk.wire import (
     artifact_as_json,
     encoded,
     event_as_json,
-    log_as_json,
     new_run_as_json,
     state_as_json,
 )
@@ -62,7 +61,8 @@ def event(run: FlowRun, state: State, task_run_id: Any = None) -> dict[str, Any]
 
 
 def line(run: FlowRun, message: str) -> dict[str, Any]:
-    return log_as_json(uuid7(), LogLine(run.id, None, datetime.now(UTC), 20, "flows.flow_runs", message))
+    fields = {"flow_run_id": run.id, "timestamp": datetime.now(UTC), "level": 20, "logger": "flows.flow_runs"}
+    return {"id": uuid7(), "line": {**fields, "task_run_id": None, "message": message}}
 
 
 def test_a_script_creates_its_run(run: FlowRun, operator: Caller) -> None:
