@@ -171,35 +171,37 @@ def lock(tx: Transaction, run_id: UUID) -> Current | None:
 
 def _store(tx: Transaction, run: Current, state: State) -> int:
     """Write history and current state in one statement; return the run's new version."""
+    rows = tx.execute(STORE, _values_of(run, state))
+    version: int = rows[0][0]
+    return version
+
+
+def _values_of(run: Current, state: State) -> list[Any]:
+    """What `STORE` takes, in its order."""
     running = state.type is StateType.RUNNING
     who = acting()
     details = {**state.details, "actor": who} if who else state.details
     core = [state.type.value, state.name, state.message, state.timestamp]
-    rows = tx.execute(
-        STORE,
-        [
-            *(state.id, run.id, *core, run.attempt, Jsonb(details)),
-            *(state.id, *core),
-            scheduled_time_of(state),
-            state.timestamp if running else None,
-            state.timestamp if state.is_terminal() else None,
-            _deadline_of(state),
-            *(state.is_paused() and keeps_process(state), running, state.timestamp),
-            state.timestamp,
-            1 if running and not continues(run) else 0,
-            1 if state.is_crashed() else 0,
-            *(details.get("run_name"), details.get("crash_retries")),
-            details.get("crash_retry_delay_seconds"),
-            keeps_process(state),
-            *(details.get("forked_time"), details.get("loaded_time")),
-            details.get("infrastructure_pid"),
-            *(details.get("cpu_seconds"), details.get("cpu_seconds"), details.get("peak_memory_bytes")),
-            *pause_columns(run, state),
-            run.id,
-        ],
-    )
-    version: int = rows[0][0]
-    return version
+    return [
+        *(state.id, run.id, *core, run.attempt, Jsonb(details)),
+        *(state.id, *core),
+        scheduled_time_of(state),
+        state.timestamp if running else None,
+        state.timestamp if state.is_terminal() else None,
+        _deadline_of(state),
+        *(state.is_paused() and keeps_process(state), running, state.timestamp),
+        state.timestamp,
+        1 if running and not continues(run) else 0,
+        1 if state.is_crashed() else 0,
+        *(details.get("run_name"), details.get("crash_retries")),
+        details.get("crash_retry_delay_seconds"),
+        keeps_process(state),
+        *(details.get("forked_time"), details.get("loaded_time")),
+        details.get("infrastructure_pid"),
+        *(details.get("cpu_seconds"), details.get("cpu_seconds"), details.get("peak_memory_bytes")),
+        *pause_columns(run, state),
+        run.id,
+    ]
 
 
 def scheduled_time_of(state: State) -> datetime | None:

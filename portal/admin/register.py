@@ -1,7 +1,9 @@
 """Which resource has which pages."""
 
+from typing import Any
+
 from django.apps import apps
-from django.contrib.admin import site
+from django.contrib.admin import ModelAdmin, site
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
 
@@ -26,6 +28,25 @@ from portal.admin.work_pools import WorkPoolAdmin
 from portal.admin.workspaces import WorkspaceAdmin
 from runs.models import Backfill, BackgroundTask, ConcurrencyLimit, FlowRun, RetentionPolicy
 
+ADMINS: "tuple[tuple[type[Model], type[ModelAdmin[Any]]], ...]" = (
+    (FlowRun, FlowRunAdmin),
+    (Deployment, DeploymentAdmin),
+    (Schedule, ScheduleAdmin),
+    (Calendar, CalendarAdmin),
+    (Flow, FlowAdmin),
+    (Backfill, BackfillAdmin),
+    (BackgroundTask, BackgroundTaskAdmin),
+    (ConcurrencyLimit, ConcurrencyLimitAdmin),
+    (WorkPool, WorkPoolAdmin),
+    (Agent, AgentAdmin),
+    (ServiceStatus, ServiceStatusAdmin),
+    (Variable, VariableAdmin),
+    (Block, BlockAdmin),
+    (RetentionPolicy, RetentionPolicyAdmin),
+    (Workspace, WorkspaceAdmin),
+    (ApiToken, ApiTokenAdmin),
+)
+
 
 def register_all() -> None:
     """Register ours; take out what others registered and we do not use.
@@ -39,22 +60,5 @@ def register_all() -> None:
     if site.is_registered(User):  # a project with users of its own registers them itself
         site.unregister(User)
         site.register(User, UserAdmin)
-    for model, admin in (
-        (FlowRun, FlowRunAdmin),
-        (Deployment, DeploymentAdmin),
-        (Schedule, ScheduleAdmin),
-        (Calendar, CalendarAdmin),
-        (Flow, FlowAdmin),
-        (Backfill, BackfillAdmin),
-        (BackgroundTask, BackgroundTaskAdmin),
-        (ConcurrencyLimit, ConcurrencyLimitAdmin),
-        (WorkPool, WorkPoolAdmin),
-        (Agent, AgentAdmin),
-        (ServiceStatus, ServiceStatusAdmin),
-        (Variable, VariableAdmin),
-        (Block, BlockAdmin),
-        (RetentionPolicy, RetentionPolicyAdmin),
-        (Workspace, WorkspaceAdmin),
-        (ApiToken, ApiTokenAdmin),
-    ):
+    for model, admin in ADMINS:
         site.register(model, admin)

@@ -1,7 +1,7 @@
 """Artifacts of a flow run; Prefect's clients make, change and look for them here."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import django_filters
 import orjson
@@ -17,12 +17,13 @@ from flows.sdk.ids import uuid7
 from flows.sdk.recorder import NewArtifact
 from portal.access.actors import actor_of, home_workspace
 from portal.api.base.errors import Conflict, InvalidInput
-from portal.api.base.fields import TextField
+from portal.api.base.fields import TextField, storable
 from portal.api.base.of_run import OfRun
-from portal.api.base.resource import Resource, Row, Rows, read
+from portal.api.base.resource import Resource, Rows, read
 from portal.api.filtering.columns import DEPLOYMENT, FLOW, FLOW_RUN
-from portal.api.filtering.language import Fields, ids, page_of, part_of, texts, through
+from portal.api.filtering.language import Fields, ids, texts, through
 from portal.api.filtering.lists import PrefectLists
+from portal.api.filtering.pages import Orders, page_of, part_of
 from portal.api.filtering.query import TextInFilter, UUIDInFilter
 from runs.client_reports import record_client_artifact
 from runs.models import Artifact
@@ -30,6 +31,9 @@ from runs.session import DjangoSession
 
 # Of the names of columns, which stand in each row: a table by columns may be far smaller than by rows.
 MOST_CHARACTERS = 16_000_000
+
+
+KEPT = ("id", "flow_run_id", "task_run_id", "type", "key", "description")  # unless a change names it
 
 
 class ArtifactFilter(django_filters.FilterSet):
@@ -77,7 +81,7 @@ class Artifacts(PrefectLists, OfRun, Resource):
         "flows": through("flow_run__flow__", FLOW),
         "deployments": through("flow_run__deployment__", DEPLOYMENT),
     }
-    sorts: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    sorts: ClassVar[Orders] = {
         "ID_DESC": ("-created", "-id"),
         "CREATED_DESC": ("-created", "-id"),
         "UPDATED_DESC": ("-created", "-id"),
@@ -99,7 +103,9 @@ class Artifacts(PrefectLists, OfRun, Resource):
     def create(self, request: Request) -> Response:
         """Make an artifact of a run that the sender executes: 201."""
         body = read(NewArtifactInput, request)
-        type = body.get("type", Artifact.Type.MARKDOWN.value)
+        type, data = body.get("type", Artifact.Type.MARKDOWN.value), part_of(request.data, "data")
+        if data is None:
+            raise InvalidInput([FieldError("data", "is missing: an artifact shows something")])
         made = NewArtifact(
             id=body.get("id") or uuid7(),
             flow_run_id=body["flow_run_id"],
@@ -107,19 +113,18 @@ class Artifacts(PrefectLists, OfRun, Resource):
             type=type,
             key=body.get("key") or None,
             description=body.get("description", ""),
-            data=_native(type, part_of(request.data, "data")),
+            data=_native(type, data),
         )
         self._record(request, made)
         return Response(self.as_json(made.id), status=201)
 
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change data or description: 204."""
+        """Change data or description, whichever the body has: 204."""
         row = self.as_json(pk)
-        body = read(ArtifactChangeInput, request)
-        sent = cast(Row, request.data)
-        data = _native(row["type"], sent["data"]) if "data" in sent else row["data"]
-        keep = {name: row[name] for name in ("id", "flow_run_id", "task_run_id", "type", "key")}
-        self._record(request, NewArtifact(**keep, description=body.get("description", ""), data=data))
+        kept = {name: row[name] for name in KEPT} | read(ArtifactChangeInput, request)
+        data = part_of(request.data, "data")
+        changed = row["data"] if data is None else _native(row["type"], data)
+        self._record(request, NewArtifact(**kept, data=changed))
         return Response(status=204)
 
     def destroy(self, request: Request, pk: str) -> Response:
@@ -132,16 +137,14 @@ class Artifacts(PrefectLists, OfRun, Resource):
         """The newest artifact of each key, at most 200 of them, in the order of the keys."""
         page = page_of(request.data, self.sorts)
         found = self.get_queryset().filter(self.wanted(request)).exclude(key=None)
-        newest = found.order_by("workspace", "key", "-created")
-        rows = newest.distinct("workspace", "key").values(*self.columns)[
-            page.offset : page.offset + page.limit
-        ]
-        return Response([{**row, "latest_id": row["id"]} for row in self.shape(list(rows))])
+        newest = found.order_by("workspace", "key", "-created").distinct("workspace", "key")
+        rows = self.shape(list(page.cut(newest).values(*self.columns)))
+        return Response([{**row, "latest_id": row["id"]} for row in rows])
 
     @action(detail=False, methods=["get"], url_path="(?P<key>[^/]+)/latest")
     def latest(self, request: Request, key: str) -> Response:
         """The newest artifact of a key."""
-        found = Artifact.objects.for_actor(actor_of(request)).filter(key=key).order_by("-created")
+        found = Artifact.objects.for_actor(actor_of(request)).filter(key=storable(key)).order_by("-created")
         row = found.values(*self.columns).first()
         if row is None:
             raise NotFound(f"There is no artifact {key}, or you may not see it.")

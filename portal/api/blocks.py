@@ -1,12 +1,12 @@
 """Blocks: what there is, and how to replace it. What is in them is for runs, and for those who may deploy."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import django_filters
+from django.db.models import Q
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,7 +15,7 @@ from flows.models import Block, Membership
 from flows.models.block import BLOCK_NAME_RULE
 from portal.access.actors import actor_of, home_workspace, need_role
 from portal.api.base.errors import Conflict
-from portal.api.base.fields import ObjectField
+from portal.api.base.fields import ObjectField, storable
 from portal.api.base.resource import Resource, read
 from portal.api.filtering.query import TextInFilter
 
@@ -81,14 +81,9 @@ class Blocks(Resource):
 
     @by_name.mapping.delete
     def destroy_by_name(self, request: Request, type: str, name: str) -> Response:
-        block = self._named(type, name)
-        self.check_object_permissions(request, block)
-        block.delete()
+        self._named(type, name).delete()
         return Response(status=204)
 
     def _named(self, type: str, name: str) -> Block:
-        given = {"type": type.replace("\0", ""), "name": name.replace("\0", "")}
-        found: Block | None = self.get_queryset().filter(**given).first()
-        if found is None:
-            raise NotFound(f"There is no block {type}/{name}, or you may not see it.")
-        return found
+        wanted = Q(type=storable(type), name=storable(name))
+        return cast(Block, self.find(f"block {type}/{name}", wanted))

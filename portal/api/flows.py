@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import django_filters
-from django.db.models import OuterRef
+from django.db.models import OuterRef, Q
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flows.catalog.deployments import get_or_create_flow
 from flows.models import Deployment, Flow, Membership
 from portal.access.actors import actor_of, home_workspace
-from portal.api.base.fields import LabelsField, TagsField
+from portal.api.base.fields import LabelsField, TagsField, storable
 from portal.api.base.resource import Resource, read
 from portal.api.filtering.columns import DEPLOYMENT, FLOW, FLOW_RUN, TASK_RUN, WORK_POOL, WORK_QUEUE
 from portal.api.filtering.language import Fields, Related, through
@@ -74,7 +73,4 @@ class Flows(PrefectLists, Resource):
     @action(detail=False, url_path="name/(?P<name>[^/]+)")
     def by_name(self, request: Request, name: str) -> Response:
         """One flow."""
-        found: Flow | None = self.get_queryset().filter(name=name.replace("\0", "")).first()
-        if found is None:
-            raise NotFound(f"There is no flow '{name}', or you may not see it.")
-        return Response(self.as_json(found.id))
+        return Response(self.as_json(self.find(f"flow '{name}'", Q(name=storable(name))).id))

@@ -27,8 +27,8 @@ from portal.api.results import Results
 from portal.api.retention_policies import RetentionPolicies
 from portal.api.run_stats import RunStatistics
 from portal.api.server_info import Admin, Automations, Collections, CsrfToken, Hello
-from portal.api.task_runs.lists import TaskRunStates
 from portal.api.task_runs.routes import TaskRuns
+from portal.api.task_runs.states import TaskRunStates
 from portal.api.variables import Variables
 from portal.api.work_pools.queues import WorkQueues
 from portal.api.work_pools.routes import WorkPools

@@ -1,13 +1,12 @@
 """Variables: small JSON values, by name."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import django_filters
-from django.db import IntegrityError, transaction
+from django.db.models import Q
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,9 +14,9 @@ from flows.catalog.parameters import FieldError
 from flows.models import Membership, Variable
 from flows.sdk.variables import check_variable
 from portal.access.actors import actor_of, home_workspace
-from portal.api.base.errors import Conflict, InvalidInput
-from portal.api.base.fields import TagsField
-from portal.api.base.resource import Resource
+from portal.api.base.errors import InvalidInput
+from portal.api.base.fields import TagsField, storable
+from portal.api.base.resource import Resource, given_of, unless_taken
 from portal.api.filtering.language import Fields, ids, tags, texts
 from portal.api.filtering.lists import BY_NAME, PrefectLists
 from portal.api.filtering.query import TagsFilter, TextInFilter
@@ -70,11 +69,13 @@ class Variables(PrefectLists, Resource):
     def create(self, request: Request) -> Response:
         """Make a variable; 409 if there is one of this name."""
         workspace = home_workspace(actor_of(request), Role.EDITOR)
-        return self._saved(Variable(workspace=workspace), NewVariable, request, status=201)
+        made = self._saved(Variable(workspace=workspace), NewVariable, request)
+        return Response(self.as_json(made.pk), status=201)
 
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change what the body names."""
-        return self._saved(self.get_object(), VariableChange, request)
+        """Change what the body names: 204."""
+        self._saved(self.get_object(), VariableChange, request)
+        return Response(status=204)
 
     def destroy(self, request: Request, pk: str) -> Response:
         self.get_object().delete()
@@ -87,8 +88,9 @@ class Variables(PrefectLists, Resource):
 
     @by_name.mapping.patch
     def change_by_name(self, request: Request, name: str) -> Response:
-        """Change what the body names."""
-        return self._saved(self._named(name), VariableChange, request)
+        """Change what the body names: 204."""
+        self._saved(self._named(name), VariableChange, request)
+        return Response(status=204)
 
     @by_name.mapping.delete
     def destroy_by_name(self, request: Request, name: str) -> Response:
@@ -96,30 +98,15 @@ class Variables(PrefectLists, Resource):
         return Response(status=204)
 
     def _named(self, name: str) -> Variable:
-        found: Variable | None = self.get_queryset().filter(name=name.replace("\0", "")).first()
-        if found is None:
-            raise NotFound(f"There is no variable {name!r}, or you may not see it.")
-        self.check_object_permissions(self.request, found)
-        return found
+        return cast(Variable, self.find(f"variable {name!r}", Q(name=storable(name))))
 
-    def _saved(
-        self,
-        variable: Variable,
-        serializer: type[VariableChange],
-        request: Request,
-        status: int = 200,
-    ) -> Response:
-        body = serializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        for name, value in body.validated_data.items():
+    def _saved(self, variable: Variable, serializer: type[VariableChange], request: Request) -> Variable:
+        for name, value in given_of(serializer, request).items():
             setattr(variable, name, [] if name == "tags" and value is None else value)
         try:
             check_variable(variable.name, variable.value)
         except ValueError as error:
             raise InvalidInput([FieldError("value", str(error))]) from error
-        try:
-            with transaction.atomic():
-                variable.save()
-        except IntegrityError as error:
-            raise Conflict(detail=f"There is a variable {variable.name!r} already.") from error
-        return Response(self.as_json(variable.pk), status=status)
+        with unless_taken(f"a variable {variable.name!r}"):
+            variable.save()
+        return variable

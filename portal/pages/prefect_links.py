@@ -10,6 +10,7 @@ from django.urls import URLPattern, path
 
 from agents.models import WorkPool, WorkQueue
 from portal.access.actors import actor_of
+from portal.api.base.fields import storable
 
 
 def _to(page: str, route: str) -> URLPattern:
@@ -23,7 +24,7 @@ def _to(page: str, route: str) -> URLPattern:
 
 def _work_pool(request: HttpRequest, name: str) -> HttpResponse:
     pools = WorkPool.objects.for_actor(actor_of(request)).order_by("created")
-    pool = pools.filter(name=name.replace("\0", "")).first()
+    pool = pools.filter(name=storable(name)).first()
     return redirect("admin:agents_workpool_change", pool.pk) if pool else redirect("admin:index")
 
 

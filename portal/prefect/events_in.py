@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 from pydantic import ValidationError
 
 from flows.models import Membership
-from portal.prefect.incoming import ClientEvent, first_of, read_event, store
+from portal.api.base.errors import first_problem
+from portal.prefect.incoming import ClientEvent, read_event, store
 from portal.prefect.opening import (
     BAD_FRAME,
     NOT_AUTHORISED,
@@ -83,7 +84,7 @@ async def _take(socket: Socket, client: Client, frames: list[str]) -> None:
         try:
             events.append(read_event(frame))
         except ValidationError as error:
-            wrong = f"This is no event: {first_of(error)}"
+            wrong = f"This is no event: {first_problem(error)}"
             break
     if events and (refused := await persistently(_store, client, events)):
         await socket.close(NOT_AUTHORISED, refused)

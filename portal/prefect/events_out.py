@@ -8,18 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.db.models import Q
-from pydantic import ValidationError
 
 from agents.services.database import database_time
 from flows.models import Membership
 from portal.api.events.pages import COLUMNS
 from portal.prefect.event_feed import Listener, Row, listening
 from portal.prefect.event_filter import EVENT_FILTER, EventFilter
-from portal.prefect.incoming import first_of
 from portal.prefect.opening import (
-    BAD_FRAME,
     TRY_AGAIN,
     Client,
     Gone,
@@ -27,17 +23,15 @@ from portal.prefect.opening import (
     Scope,
     Send,
     Socket,
-    either,
-    gone,
     open_socket,
     persistently,
-    watched,
+    read_filter,
+    while_welcome,
 )
 from portal.prefect.tail import FAR
 from runs.models import Event
 
 ROLE = Membership.Role.VIEWER
-SECONDS_TO_SAY_WHAT = 10.0
 AT_ONCE = 500
 EARLIEST = timedelta(days=7)  # of what is stored
 
@@ -46,31 +40,15 @@ async def events_out(scope: Scope, receive: Receive, send: Send) -> None:
     """The ASGI application of the socket."""
     try:
         socket, client = await open_socket(scope, receive, send, ROLE)
-        frame = await filter_frame(socket)
-        try:
-            wanted = EVENT_FILTER.validate_python(frame.get("filter") or {})
-        except ValidationError as error:
-            await socket.close(BAD_FRAME, f"The filter cannot be understood: {first_of(error)}")
+        wanted, frame = await read_filter(socket, EVENT_FILTER)
         with listening(client.workspace_id) as listener:
             if frame.get("backfill", True) and wanted.occurred and wanted.occurred.since:
                 sent = await _send_stored(socket, client, wanted)
             else:
                 sent = await persistently(_just_stored, client)
-            live = _send_live(socket, wanted, listener, sent)
-            await either(gone(socket), watched(socket, client, ROLE), live)
+            await while_welcome(socket, client, ROLE, _send_live(socket, wanted, listener, sent))
     except Gone:
         pass
-
-
-async def filter_frame(socket: Socket) -> dict[str, Any]:
-    """The frame that says what the client wants to hear of. Raises Gone for any other."""
-    try:
-        frame = orjson.loads(await socket.text(SECONDS_TO_SAY_WHAT))
-    except ValueError:
-        frame = None
-    if not isinstance(frame, dict) or frame.get("type") != "filter":
-        await socket.close(BAD_FRAME, 'Send {"type": "filter", "filter": {...}} first.')
-    return frame
 
 
 async def _send_stored(socket: Socket, client: Client, wanted: EventFilter) -> set[UUID]:

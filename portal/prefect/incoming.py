@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from flows.sdk.states import StateType
+from portal.api.base.errors import first_problem
 from portal.api.base.moments import Moment
 from portal.api.base.parsers import without_nul
 from runs.client_reports import DETAILS, ClientTaskState, note_heartbeats, record_task_states
@@ -138,7 +139,7 @@ def task_state_of(event: ClientEvent) -> ClientTaskState | None:
         task_run = TASK_RUN_PART.validate_python(event.payload.get("task_run"))
         state = STATE_PART.validate_python(event.payload.get("validated_state"))
     except ValidationError as error:
-        logger.warning("Left out the event %s of %s: %s", event.id, event.event, first_of(error))
+        logger.warning("Left out the event %s of %s: %s", event.id, event.event, first_problem(error))
         return None
     if task_run_id is None:
         logger.warning("Left out the event %s: %s is no task run.", event.id, event.resource[RESOURCE_ID])
@@ -196,9 +197,3 @@ def _id_in(name: str, prefix: str) -> UUID | None:
         return UUID(name.removeprefix(prefix)) if name.startswith(prefix) else None
     except ValueError:
         return None
-
-
-def first_of(error: ValidationError) -> str:
-    """The first of what is wrong, in a line."""
-    each = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(map(str, each['loc']))}: {each['msg']}"

@@ -8,32 +8,30 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from agents.services.database import database_time
+from flows.models import Membership
 from portal.api.logs.lines import COLUMNS, lines_as_json
 from portal.live.hints import hints_of
 from portal.live.publisher import run_group
-from portal.prefect.events_out import ROLE, filter_frame
-from portal.prefect.incoming import first_of
 from portal.prefect.opening import (
-    BAD_FRAME,
     Client,
     Gone,
     Receive,
     Scope,
     Send,
     Socket,
-    either,
-    gone,
     open_socket,
     persistently,
-    watched,
+    read_filter,
+    while_welcome,
 )
 from portal.prefect.tail import Key, Rows, Tail
 from runs.models import FlowRun, Log
 
+ROLE = Membership.Role.VIEWER
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_WITHOUT_HINT = 2.0
 BEFORE = timedelta(minutes=1)  # lines of so long ago still count as new
@@ -91,12 +89,8 @@ async def logs_out(scope: Scope, receive: Receive, send: Send) -> None:
     """The ASGI application of the socket."""
     with suppress(Gone):
         socket, client = await open_socket(scope, receive, send, ROLE)
-        frame = await filter_frame(socket)
-        try:
-            wanted = LOG_FILTER.validate_python(frame.get("filter"))
-        except ValidationError as error:
-            await socket.close(BAD_FRAME, f"The filter cannot be understood: {first_of(error)}")
-        await either(gone(socket), watched(socket, client, ROLE), _follow(socket, client, wanted))
+        wanted, _ = await read_filter(socket, LOG_FILTER)
+        await while_welcome(socket, client, ROLE, _follow(socket, client, wanted))
 
 
 async def _follow(socket: Socket, client: Client, wanted: LiveLogFilter) -> None:

@@ -1,4 +1,4 @@
-"""How every socket of Prefect's clients opens: subprotocol, token, answer."""
+"""How every socket of Prefect's clients opens (subprotocol, token, answer, filter), and when it ends."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 from channels.db import database_sync_to_async
 from django.db import InterfaceError, OperationalError
+from pydantic import TypeAdapter, ValidationError
 from rest_framework.exceptions import AuthenticationFailed
 
 from flows.models import Membership
@@ -17,6 +18,7 @@ from flows.scoping import Actor
 from portal.access.actors import actor_of_user, has_role
 from portal.access.authentication import text_of
 from portal.access.tokens import find_token
+from portal.api.base.errors import first_problem
 from portal.api.base.renderers import OrjsonRenderer
 from portal.live.seats import Seat, why_not
 
@@ -28,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Result = TypeVar("Result")
+Filter = TypeVar("Filter")
 
 NOT_AUTHORISED = 1008  # what Prefect's clients take for a failure of authentication
 BAD_FRAME = 1002
@@ -36,6 +39,7 @@ TRY_AGAIN = 1013
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.25, 2.0
 SECONDS_BETWEEN_CHECKS = 30.0
 SECONDS_TO_SAY_WHO = 10.0
+SECONDS_TO_SAY_WHAT = 10.0
 SECONDS_TO_TAKE_A_FRAME = 10.0
 WITHOUT_ONE = (
     "No token was sent. Set PREFECT_API_AUTH_STRING to a token of Portal: with PREFECT_API_KEY alone, "
@@ -181,7 +185,36 @@ def _token_in_header(scope: Scope) -> str:
         return ""
 
 
-async def gone(socket: Socket) -> None:
+async def read_filter(socket: Socket, adapter: TypeAdapter[Filter]) -> tuple[Filter, dict[str, Any]]:
+    """What the client wants to hear of, and the whole frame that says so. Raises Gone for any other."""
+    try:
+        frame = orjson.loads(await socket.text(SECONDS_TO_SAY_WHAT))
+    except ValueError:
+        frame = None
+    if not isinstance(frame, dict) or frame.get("type") != "filter":
+        await socket.close(BAD_FRAME, 'Send {"type": "filter", "filter": {...}} first.')
+    try:
+        return adapter.validate_python(frame.get("filter") or {}), frame
+    except ValidationError as error:
+        await socket.close(BAD_FRAME, f"The filter cannot be understood: {first_problem(error)}")
+
+
+async def while_welcome(
+    socket: Socket, client: Client, role: Membership.Role, work: Coroutine[Any, Any, None]
+) -> None:
+    """Do the work until the client goes or loses its role. Raises Gone."""
+    works = (_gone(socket), watched(socket, client, role), work)
+    tasks = [asyncio.ensure_future(each) for each in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _gone(socket: Socket) -> None:
     """Wait until the client closes the socket; what it says is left unread. Raises Gone."""
     while True:
         await socket.text()
@@ -194,15 +227,3 @@ async def watched(socket: Socket, client: Client, role: Membership.Role) -> None
         found = await persistently(client_of, client.token, role)
         if isinstance(found, str):
             await socket.close(NOT_AUTHORISED, found)
-
-
-async def either(*works: Coroutine[Any, Any, None]) -> None:
-    """Do all of this until the first one ends, and raise what it raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -79,19 +79,11 @@ def plan(wish: Wish, now: datetime) -> Plan:
     count, left_out = len(wanted), len(cells) - len(wanted)
     if not place.is_end:
         count, behind = _about(drawer, cells, place), still_wanted(wish, behind)
-    return Plan(
-        wish,
-        within,
-        wanted,
-        behind if not place.is_end else wanted[max(SHOWN, len(wanted) - SHOWN) :],
-        place.is_end,
-        count,
-        left_out,
-        [
-            *([] if place.is_end else _warnings_of_many(len(cells), count)),
-            *_warnings(wish, len(cells), left_out, place.is_end, within is not None and within.end == now),
-        ],
-    )
+    last = behind if not place.is_end else wanted[max(SHOWN, len(wanted) - SHOWN) :]
+    is_cut = within is not None and within.end == now
+    warnings = [] if place.is_end else list(_warnings_of_many(len(cells), count))
+    warnings += _warnings(wish, len(cells), left_out, place.is_end, is_cut)
+    return Plan(wish, within, wanted, last, place.is_end, count, left_out, warnings)
 
 
 def _range(wish: Wish, now: datetime) -> Range | None:

@@ -18,6 +18,7 @@ from tests.portal.fixtures import (  # noqa: F401
     workspace,
 )
 from tests.prefect.client import PrefectClient, prefect_python
+from tests.prefect.deploying import flow_id, pool  # noqa: F401
 from tests.processes import RunningStack, free_port
 
 

@@ -1,6 +1,5 @@
-"""Flows and deployments as Prefect's clients make, change, poll and delete them."""
+"""Flows and deployments as Prefect's clients make, change and delete them."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -8,69 +7,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from agents.claim import claim
-from agents.models import ServiceStatus, WorkPool, WorkQueue
+from agents.models import WorkPool, WorkQueue
 from agents.pools import InUseError, check_type
-from agents.services.database import database_time
 from flows.models import Deployment, Schedule
 from runs.models import FlowRun
-from runs.session import DjangoSession
-from tests.agents.services.builders import make_agent, make_schedule, report_success
-from tests.factories import make_deployment, make_queue, make_run
+from tests.factories import make_deployment, make_queue
 from tests.portal.fixtures import Caller
+from tests.prefect.deploying import DEPLOYMENTS, POOLED, SERVED, deploy, run_of
 
 pytestmark = pytest.mark.django_db
-DEPLOYMENTS = "/api/deployments/"
-
-# As recorded, without what is null.
-SERVED = {
-    "name": "served-dep", "paused": False, "enforce_parameter_schema": True, "parameters": {"x": 5},
-    "parameter_openapi_schema": {
-        "title": "Parameters",
-        "type": "object",
-        "properties": {"x": {"default": 1, "position": 0, "title": "x", "type": "integer"}},
-    },
-    "schedules": [
-        {"schedule": {"cron": "* * * * *", "timezone": None, "day_or": True}, "active": True,
-         "max_scheduled_runs": 2, "parameters": {}, "slug": None, "replaces": None}
-    ],
-    "concurrency_limit": None, "concurrency_options": None, "tags": ["srv"], "labels": {"team": "blue"},
-    "work_queue_name": None, "storage_document_id": None, "infrastructure_document_id": None,
-    "description": "a served one", "path": ".", "entrypoint": "scen/s3.py:served", "job_variables": {},
-    "version": "1.0", "version_info": {"type": "prefect:simple", "version": "1.0"},
-}  # fmt: skip
-POOLED = {
-    "name": "pool-dep", "entrypoint": "flows.py:pipeline", "path": None, "tags": ["pool"],
-    "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": "/srv/proj"}}],
-    "schedules": [
-        {"schedule": {"interval": 3600.0, "anchor_date": "2026-11-22T08:35:17.098262Z", "timezone": "UTC"}}
-    ],
-    "concurrency_limit": 1, "concurrency_options": None, "parameters": {"n": 3},
-    "work_queue_name": "high", "work_pool_name": "px", "job_variables": {"env": {"FOO": "1"}},
-}  # fmt: skip
-
-
-@pytest.fixture
-def flow_id(editor: Caller) -> str:
-    found: str = editor.post("/api/flows/", {"name": "served", "tags": [], "labels": {}}).json()["id"]
-    return found
-
-
-@pytest.fixture
-def pool(editor: Caller) -> str:
-    assert editor.post("/api/work_pools/", {"name": "px", "type": "process"}).status_code == 201
-    return "px"
-
-
-def deploy(caller: Caller, flow_id: str, body: dict[str, Any] = SERVED, **changes: Any) -> dict[str, Any]:
-    answer = caller.post(DEPLOYMENTS, {**body, "flow_id": flow_id, **changes})
-    assert answer.status_code in (200, 201), answer.json()
-    made: dict[str, Any] = answer.json()
-    return made
-
-
-def run_of(caller: Caller, deployment: dict[str, Any], **body: Any) -> Any:
-    return caller.post(f"{DEPLOYMENTS}{deployment['id']}/create_flow_run", body)
 
 
 def test_a_flow_is_made_once(editor: Caller) -> None:
@@ -273,111 +218,6 @@ def test_parameters_that_do_not_fit(editor: Caller, flow_id: str) -> None:
     assert run_of(editor, made, parameters={"x": "str"}, enforce_parameter_schema=False).status_code == 201
 
 
-def test_agents_never_claim_what_prefect_runs(editor: Caller, flow_id: str, pool: str) -> None:
-    run_of(editor, deploy(editor, flow_id))
-    run_of(editor, deploy(editor, flow_id, POOLED))
-    queues = list(WorkQueue.objects.all())
-
-    assert claim(DjangoSession(), make_agent(*queues).id, [queue.id for queue in queues]) is None
-
-
-def test_the_process_that_serves_gets_its_runs(editor: Caller, flow_id: str) -> None:
-    made, other = deploy(editor, flow_id), deploy(editor, flow_id, name="other")
-    later, sooner = (
-        run_of(editor, made, state={"state_details": {"scheduled_time": f"2020-01-0{day}T00:00:00Z"}}).json()
-        for day in (2, 1)
-    )
-    run_of(editor, other)
-    body = {"deployment_ids": [made["id"]], "scheduled_before": "2026-01-01 00:00:00.5+00:00"}
-
-    found = editor.post(f"{DEPLOYMENTS}get_scheduled_flow_runs", body).json()
-
-    assert [run["id"] for run in found] == [sooner["id"], later["id"]]
-    assert found[0]["state"]["state_details"]["scheduled_time"].startswith("2020-01-01")
-    polled = editor.get(f"{DEPLOYMENTS}{made['id']}").json()
-    assert polled["status"] == "READY"
-    assert polled["last_polled"] is not None
-    assert len(editor.post(f"{DEPLOYMENTS}get_scheduled_flow_runs", {**body, "limit": 1}).json()) == 1
-
-
-def test_what_agents_run_is_not_handed_out(editor: Caller, deployment: Deployment) -> None:
-    make_run(deployment, parameters={"year": 1962})
-    body = {"deployment_ids": [str(deployment.id)]}
-
-    assert editor.post(f"{DEPLOYMENTS}get_scheduled_flow_runs", body).json() == []
-
-
-def test_others_are_not_handed_out(editor: Caller, foreigner: Caller, viewer: Caller, flow_id: str) -> None:
-    made = deploy(editor, flow_id)
-    run_of(editor, made)
-    path, body = f"{DEPLOYMENTS}get_scheduled_flow_runs", {"deployment_ids": [made["id"]]}
-
-    assert foreigner.post(path, body).json() == []
-    assert viewer.post(path, body).status_code == 403
-    assert editor.post(path, {"deployment_ids": "all"}).status_code == 422
-    Deployment.objects.update(paused=True)
-    assert editor.post(path, body).json() == []
-
-
-def planned(caller: Caller, deployment: dict[str, Any], ago: timedelta = timedelta()) -> str:
-    """A run that the deployment's schedule made for a time that has passed."""
-    run_id: str = run_of(caller, deployment).json()["id"]
-    due = database_time() - ago
-    run = FlowRun.objects.filter(id=run_id)
-    run.update(schedule=Schedule.objects.get(), slot=due, expected_start_time=due)
-    return run_id
-
-
-def test_what_no_scheduler_looked_after_is_not_handed_out(editor: Caller, flow_id: str) -> None:
-    """After an outage the missed-runs policy decides first, however soon the process asks."""
-    made = deploy(editor, flow_id)
-    report_success("materialise", ago=timedelta(minutes=25))
-    missed = planned(editor, made, ago=timedelta(minutes=20))
-    asked_for = run_of(editor, made).json()["id"]
-    path, body = f"{DEPLOYMENTS}get_scheduled_flow_runs", {"deployment_ids": [made["id"]]}
-
-    assert [run["id"] for run in editor.post(path, body).json()] == [asked_for]
-    reasons = editor.get(f"/api/flow_runs/{missed}").json()["waiting_on"]
-    assert "missed" in [each["code"] for each in reasons]
-
-    ServiceStatus.objects.update(last_success=database_time())
-    assert {run["id"] for run in editor.post(path, body).json()} == {missed, asked_for}
-
-
-def test_pausing_takes_the_plans_of_a_served_deployment_away(editor: Caller, flow_id: str) -> None:
-    """As with Prefect: `serve()` pauses when it ends, and does not find a heap of late runs next time."""
-    made = deploy(editor, flow_id)
-    asked_for = run_of(editor, made).json()["id"]
-    planned(editor, made, ago=timedelta(minutes=2))
-
-    assert editor.post(f"{DEPLOYMENTS}{made['id']}/pause_deployment", {}).status_code == 200
-
-    assert [str(run.id) for run in FlowRun.objects.all()] == [asked_for]
-
-
-def test_pausing_keeps_the_late_runs_that_wait_for_agents(editor: Caller, deployment: Deployment) -> None:
-    schedule = make_schedule(deployment, cron="@hourly")
-    late = make_run(deployment, parameters={"year": 1962})
-    FlowRun.objects.filter(id=late.id).update(schedule=schedule, slot=database_time())
-
-    editor.post(f"{DEPLOYMENTS}{deployment.id}/pause_deployment", {})
-
-    assert FlowRun.objects.filter(id=late.id).exists()
-
-
-def test_polling_costs_the_same_however_many_runs_wait(editor: Caller, flow_id: str) -> None:
-    made = deploy(editor, flow_id)
-    body = {"deployment_ids": [made["id"]]}
-    costs = []
-    for _ in range(2):
-        run_of(editor, made)
-        with CaptureQueriesContext(connection) as queries:
-            editor.post(f"{DEPLOYMENTS}get_scheduled_flow_runs", body)
-        costs.append(len(queries))
-
-    assert costs[0] == costs[1] <= 8
-
-
 def test_a_deleted_deployment_takes_its_plans_with_it(editor: Caller, flow_id: str) -> None:
     made = deploy(editor, flow_id)
     asked_for = run_of(editor, made).json()["id"]
@@ -433,15 +273,6 @@ def test_a_pool_with_deployments_does_not_change_sides(pool: str, editor: Caller
     with pytest.raises(InUseError, match="Deployments use this pool"):
         check_type(found, "agents")
     check_type(WorkPool.objects.get_or_create(workspace=found.workspace, name="empty")[0], "prefect")
-
-
-def test_a_run_that_nobody_fetches_says_so(editor: Caller, flow_id: str) -> None:
-    run = run_of(editor, deploy(editor, flow_id)).json()
-
-    reasons = editor.get(f"/api/flow_runs/{run['id']}").json()["waiting_on"]
-
-    assert reasons[0]["code"] == "served"
-    assert "none ever did" in reasons[0]["text"]
 
 
 def test_lists_of_deployments_cost_the_same_however_many_there_are(editor: Caller) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.test import Client
 
 from flows.models import Deployment
 from runs.client_reports import record_task_states
@@ -115,6 +114,19 @@ class TestTaskRuns:
         assert shown["state"]["type"] == "PENDING"
         assert shown["state"]["state_details"] == {"flow_run_id": str(run.id), "task_run_id": shown["id"]}
         assert shown["empirical_policy"] == {"retries": 0}
+
+    def test_a_task_run_says_how_long_it_ran(self, operator: Caller, new_run: NewRun) -> None:
+        made = operator.post("/api/task_runs/", new_task_run(new_run())).json()
+        at = datetime.now(UTC) - timedelta(minutes=1)
+        TaskRun.objects.filter(id=made["id"]).update(
+            state_type="RUNNING", state_timestamp=at, start_time=at, created=at - timedelta(seconds=5)
+        )
+
+        shown = operator.get(f"/api/task_runs/{made['id']}").json()
+
+        assert datetime.fromisoformat(shown["updated"]) == at
+        assert shown["estimated_run_time"] >= 60
+        assert shown["estimated_start_time_delta"] == 5
 
     def test_an_id_of_the_client_is_kept(self, operator: Caller, new_run: NewRun) -> None:
         run, id = new_run(), str(uuid4())
@@ -264,16 +276,31 @@ class TestArtifacts:
         made = self.make(operator, run, type="progress", data=10.0)
         assert made.status_code == 201
 
-        changed = Client().patch(
-            f"/api/artifacts/{made.json()['id']}",
-            {"data": 50.0},
-            content_type="application/json",
-            headers={"authorization": f"Bearer {operator.token}"},
-        )
+        changed = operator.patch(f"/api/artifacts/{made.json()['id']}", {"data": 50.0})
 
         assert changed.status_code == 204
         found = operator.post("/api/artifacts/filter", {"artifacts": {"key": {"any_": ["report"]}}}).json()
         assert [(each["data"], each["key"]) for each in found] == [(50.0, "report")]
+
+    def test_a_change_leaves_what_it_does_not_name(self, operator: Caller, new_run: NewRun) -> None:
+        address = f"/api/artifacts/{self.make(operator, new_run(), description='of May').json()['id']}"
+
+        changes = [{"data": "# bye"}, {"data": None}, {"description": "of June"}]
+        codes = [operator.patch(address, change).status_code for change in changes]
+
+        now = operator.get(address).json()
+        assert (codes, now["data"], now["description"]) == ([204, 204, 204], "# bye", "of June")
+
+    @pytest.mark.parametrize("data", [{}, {"data": None}])
+    def test_one_that_shows_nothing_is_refused(
+        self, operator: Caller, new_run: NewRun, data: dict[str, Any]
+    ) -> None:
+        body = {"key": "report", "type": "markdown", "flow_run_id": str(new_run().id), **data}
+
+        assert operator.post("/api/artifacts/", body).status_code == 422
+
+    def test_no_key_holds_a_nul(self, viewer: Caller) -> None:
+        assert viewer.get("/api/artifacts/%00/latest").status_code == 404
 
     def test_the_newest_of_each_key(self, operator: Caller, new_run: NewRun) -> None:
         run = new_run()
@@ -295,10 +322,7 @@ class TestArtifacts:
     def test_editors_delete_them(self, operator: Caller, editor: Caller, new_run: NewRun) -> None:
         address = f"/api/artifacts/{self.make(operator, new_run()).json()['id']}"
 
-        codes = [
-            Client().delete(address, headers={"authorization": f"Bearer {caller.token}"}).status_code
-            for caller in (operator, editor, editor)
-        ]
+        codes = [caller.delete(address).status_code for caller in (operator, editor, editor)]
 
         assert codes == [403, 204, 404]
 

@@ -79,6 +79,12 @@ def problems_of(error: pydantic.ValidationError) -> list[FieldError]:
     return [FieldError(".".join(map(str, each["loc"])) or "body", each["msg"]) for each in found]
 
 
+def first_problem(error: pydantic.ValidationError) -> str:
+    """The first of what pydantic found wrong, in a line."""
+    first = problems_of(error)[0]
+    return f"{first.field}: {first.message}"
+
+
 def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """DRF's exception handler. None (a 500) is left for real mistakes of ours."""
     known = _as_api_error(error, context)

@@ -2,16 +2,23 @@
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
 
 from flows.catalog.parameters import storage_errors
 from portal.api.base.moments import moment
+from runs.models.flow_run import StateType
 
 UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 TAGS_AT_MOST = 100
 LABELS_AT_MOST = 500
+
+
+def storable(text: str) -> str:
+    """A text of a path as it may be in the database, which holds no NUL."""
+    return text.replace("\0", "")
 
 
 def state_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,6 +30,15 @@ def state_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "message": row["state_message"] or None,
         "timestamp": row["state_timestamp"],
     }
+
+
+def estimates(row: Mapping[str, Any], due: datetime, now: datetime) -> dict[str, float]:
+    """Seconds that a run has run until `now`, and how much later than it was due it began."""
+    run_time = row["total_run_time"]
+    if row["state_type"] == StateType.RUNNING:
+        run_time += max(0.0, (now - row["state_timestamp"]).total_seconds())
+    delta = (row["start_time"] - due).total_seconds() if row["start_time"] else 0.0
+    return {"estimated_run_time": run_time, "estimated_start_time_delta": max(0.0, delta)}
 
 
 class TagsField(serializers.ListField):

@@ -21,7 +21,7 @@ class OfRun(Listed):
     run: FlowRun
 
     def list(self, request: Request) -> Response:
-        self.run = run_asked_for(request)
+        self.run = run_asked_for(request, "flow_run")
         return super().list(request)
 
     def get_queryset(self) -> QuerySet[Any]:
@@ -29,14 +29,20 @@ class OfRun(Listed):
         return found.filter(flow_run=self.run) if self.action == "list" else found
 
 
-def run_asked_for(request: Request) -> FlowRun:
-    """The run named by `?flow_run=`. Raises InvalidInput without one, NotFound for a foreign one."""
-    text = request.query_params.get("flow_run", "")
-    try:
-        run_id = UUID(text)
-    except ValueError:
-        raise InvalidInput([FieldError("flow_run", "say which run: ?flow_run=<its id>")]) from None
+def run_asked_for(request: Request, parameter: str) -> FlowRun:
+    """The run that the query names. Raises InvalidInput without one, NotFound for a foreign one."""
+    run_id = id_asked_for(request, parameter)
     run: FlowRun | None = FlowRun.objects.for_actor(actor_of(request)).filter(id=run_id).first()
     if run is None:
-        raise NotFound(f"There is no flow run {text}, or you may not see it.")
+        raise NotFound(f"There is no flow run {run_id}, or you may not see it.")
     return run
+
+
+def id_asked_for(request: Request, parameter: str) -> UUID:
+    """The id in the query. Raises InvalidInput."""
+    try:
+        return UUID(request.query_params.get(parameter, ""))
+    except ValueError:
+        kind = parameter.removesuffix("_id").replace("_", " ")
+        text = f"say which {kind}: ?{parameter}=<its id>"
+        raise InvalidInput([FieldError(parameter, text)]) from None

@@ -1,9 +1,11 @@
 """What all resources have in common: scoped querysets, lists by keyset, details as plain JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
-from django.db.models import QuerySet
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 from pydantic import TypeAdapter, ValidationError
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -14,7 +16,7 @@ from rest_framework.viewsets import GenericViewSet
 from flows.models import Membership
 from flows.scoping import ScopedModel
 from portal.access.actors import actor_of
-from portal.api.base.errors import InvalidInput, problems_of
+from portal.api.base.errors import Conflict, InvalidInput, problems_of
 from portal.api.base.fields import UUID_PATTERN
 
 Row = dict[str, Any]
@@ -38,6 +40,15 @@ class Listed(GenericViewSet[Any]):
 
     def get_queryset(self) -> QuerySet[Any]:
         found: QuerySet[Any] = self.model.objects.for_actor(actor_of(self.request))
+        return found
+
+    def find(self, what: str, wanted: Q) -> Any:
+        """The oldest object that is wanted. Raises NotFound, which says that there is no `what`, also for
+        one that the actor may not see; and PermissionDenied."""
+        found = self.get_queryset().filter(wanted).order_by("created").first()
+        if found is None:
+            raise NotFound(f"There is no {what}, or you may not see it.")
+        self.check_object_permissions(self.request, found)
         return found
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -75,6 +86,31 @@ def read(serializer: type[Serializer[Any]], request: Request) -> Row:
     incoming = serializer(data=request.data)
     incoming.is_valid(raise_exception=True)
     return {name: value for name, value in incoming.validated_data.items() if value is not None}
+
+
+def given_of(serializer: type[Serializer[Any]], request: Request) -> Row:
+    """The fields that the body has, null included: to change something, null and absent differ.
+
+    Raises ValidationError, which becomes a 422.
+    """
+    incoming = serializer(data=request.data)
+    incoming.is_valid(raise_exception=True)
+    return dict(incoming.validated_data)
+
+
+def is_forced(request: Request) -> bool:
+    """Whether the query says `?force=true`."""
+    return request.query_params.get("force", "").lower() in {"1", "true", "yes"}
+
+
+@contextmanager
+def unless_taken(what: str) -> Iterator[None]:
+    """A transaction that makes or renames something. Raises Conflict: there is `what` already."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        raise Conflict(detail=f"There is {what} already.") from error
 
 
 def understood(adapter: "TypeAdapter[Body]", request: Request) -> Body:

@@ -7,24 +7,22 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID, uuid5
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
 from django.db.models import Q
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flows.models import Membership
 from flows.sdk.ids import uuid7
 from portal.access.actors import actor_of, home_workspace
-from portal.api.base.errors import Conflict, Gone, Locked
-from portal.api.base.fields import UUID_PATTERN, NumberField
-from portal.api.base.resource import Listed, Row, Rows, read
+from portal.api.base.errors import Gone, Locked
+from portal.api.base.fields import UUID_PATTERN, NumberField, storable
+from portal.api.base.resource import Listed, Row, Rows, given_of, read, unless_taken
 from portal.api.concurrency_limits.routes import (
     LIMIT_COLUMNS,
     MOST_LEASE_SECONDS,
@@ -33,8 +31,7 @@ from portal.api.concurrency_limits.routes import (
     with_holders,
 )
 from portal.api.concurrency_limits.tag_limits import PREFIX as TAG
-from portal.api.filtering.language import page_of
-from portal.api.work_pools.queues import given_of
+from portal.api.filtering.pages import page_of
 from runs import limits
 from runs.models import ConcurrencyLimit
 from runs.session import DjangoSession
@@ -209,23 +206,16 @@ class GlobalLimits(Listed):
 
     def _limit(self, id_or_name: str) -> ConcurrencyLimit:
         """The limit. Raises NotFound also for one that the actor may not see."""
-        wanted = Q(name=id_or_name.replace("\0", ""))
+        wanted = Q(name=storable(id_or_name))
         with suppress(ValueError):  # a name
             wanted |= Q(id=UUID(id_or_name))
-        found: ConcurrencyLimit | None = self.get_queryset().filter(wanted).order_by("created").first()
-        if found is None:
-            raise NotFound(f"There is no concurrency limit '{id_or_name}', or you may not see it.")
-        self.check_object_permissions(self.request, found)
-        return found
+        return cast(ConcurrencyLimit, self.find(f"concurrency limit '{id_or_name}'", wanted))
 
     def _saved(self, limit: ConcurrencyLimit, values: Row) -> ConcurrencyLimit:
         for name, value in values.items():
             setattr(limit, name, value)
-        try:
-            with transaction.atomic():
-                limit.save()
-        except IntegrityError as error:
-            raise Conflict(detail=f"There is a concurrency limit '{limit.name}' already.") from error
+        with unless_taken(f"a concurrency limit '{limit.name}'"):
+            limit.save()
         return limit
 
     def _as_json(self, limit: ConcurrencyLimit) -> Row:

@@ -1,18 +1,19 @@
 """Limits of the task runs with a tag, as Prefect's clients know them: "db" is the limit named "tag:db"."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from django.db.models import Q
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flows.models import Membership
 from portal.access.actors import actor_of, home_workspace
+from portal.api.base.fields import storable
 from portal.api.base.resource import Resource, Row, read
-from portal.api.filtering.language import page_of
+from portal.api.filtering.pages import page_of
 from runs import limits
 from runs.models import ConcurrencyLimit
 from runs.session import DjangoSession
@@ -75,12 +76,8 @@ class TagLimits(Resource):
 
     def _of(self, tag: str) -> ConcurrencyLimit:
         """The limit. Raises NotFound also for one that the actor may not see."""
-        named = self.get_queryset().filter(name=PREFIX + tag.replace("\0", ""))
-        found: ConcurrencyLimit | None = named.order_by("created").first()
-        if found is None:
-            raise NotFound(f"There is no limit for the tag '{tag}', or you may not see it.")
-        self.check_object_permissions(self.request, found)
-        return found
+        found = self.find(f"limit for the tag '{tag}'", Q(name=PREFIX + storable(tag)))
+        return cast(ConcurrencyLimit, found)
 
 
 def _as_json(limit: Row) -> Row:

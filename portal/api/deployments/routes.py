@@ -17,7 +17,7 @@ from flows.catalog.versions import NoSuchVersionError, roll_back
 from flows.models import Deployment, DeploymentVersion, Flow, Membership, Workspace
 from portal.access.actors import actor_of, has_role, home_workspace
 from portal.api.base.errors import Conflict, InvalidInput
-from portal.api.base.resource import Row, Rows, read
+from portal.api.base.resource import Row, Rows, given_of, read
 from portal.api.deployments.inputs import (
     COLUMNS,
     DeploymentChange,
@@ -35,7 +35,6 @@ from portal.api.filtering.columns import DEPLOYMENT, FLOW, FLOW_RUN, TASK_RUN, W
 from portal.api.filtering.language import Fields, through
 from portal.api.filtering.lists import BY_NAME, PrefectLists, Referring
 from portal.api.filtering.query import TagsFilter, TextInFilter, UUIDInFilter
-from portal.api.work_pools.queues import given_of
 from runs.models import FlowRun, TaskRun
 from runs.quarantine import lift_quarantine
 from runs.removal import delete_deployment, remove_planned

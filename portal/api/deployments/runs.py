@@ -43,22 +43,7 @@ class DeploymentRuns(DeploymentSchedules):
         deployment: Deployment = self.get_object()
         body = read(RunInput, request)
         _check(deployment, body)
-        new = NewRun.of(
-            deployment,
-            parameters=body.get("parameters", {}),
-            name=body.get("name") or None,
-            scheduled_time=(body.get("state", {}).get("state_details") or {}).get("scheduled_time"),
-            tags=body.get("tags", ()),
-            idempotency_key=_key_of(request, body),
-            created_by=created_by(request),
-            job_variables=body.get("job_variables", {}),
-            priority=body.get("priority", 0),
-            parent_task_run_id=parent_of(request, body),
-            labels=body.get("labels"),
-        )
-        if body.get("work_queue_name"):
-            elsewhere = {"work_queue_name": body["work_queue_name"]}
-            new = replace(new, work_queue_id=moved_queue(deployment, elsewhere))
+        new = _new_run(request, deployment, body)
         if insert_runs(DjangoSession(), [new]):
             return Response(_as_made(new), status=201)
         earlier = FlowRun.objects.filter(deployment=deployment, idempotency_key=new.idempotency_key)
@@ -90,6 +75,25 @@ def _check(deployment: Deployment, body: Row) -> None:
     errors = validate(schema, {**deployment.parameters, **body.get("parameters", {})})
     if errors:
         raise Conflict(errors, detail=f"The parameters do not fit the flow '{deployment.flow.name}'.")
+
+
+def _new_run(request: Request, deployment: Deployment, body: Row) -> NewRun:
+    new = NewRun.of(
+        deployment,
+        parameters=body.get("parameters", {}),
+        name=body.get("name") or None,
+        scheduled_time=(body.get("state", {}).get("state_details") or {}).get("scheduled_time"),
+        tags=body.get("tags", ()),
+        idempotency_key=_key_of(request, body),
+        created_by=created_by(request),
+        job_variables=body.get("job_variables", {}),
+        priority=body.get("priority", 0),
+        parent_task_run_id=parent_of(request, body),
+        labels=body.get("labels"),
+    )
+    if not body.get("work_queue_name"):
+        return new
+    return replace(new, work_queue_id=moved_queue(deployment, {"work_queue_name": body["work_queue_name"]}))
 
 
 def _key_of(request: Request, body: Row) -> str | None:

@@ -15,7 +15,7 @@ from flows.catalog.json_text import json_text
 from flows.catalog.parameters import FieldError
 from flows.scoping import Actor
 from portal.api.base.errors import InvalidInput, problems_of
-from portal.api.filtering.language import count_of
+from portal.api.filtering.pages import count_of
 from portal.prefect.event_filter import EVENT_FILTER
 from runs.models import Event
 

@@ -17,7 +17,7 @@ from portal.access.actors import actor_of, home_workspace
 from portal.api.base.fields import ObjectField, TimeField
 from portal.api.base.resource import Listed, read, understood
 from portal.api.events.pages import COLUMNS, MOST_DAYS, EventPages
-from portal.api.filtering.language import part_of
+from portal.api.filtering.pages import part_of
 from portal.api.filtering.query import TextInFilter
 from portal.prefect.incoming import EVENTS, store
 from runs.events import store_events

@@ -19,11 +19,9 @@ from rest_framework import serializers
 from flows.catalog.parameters import FieldError
 from portal.api.base.errors import InvalidInput
 
-MOST_LISTED = 200
-MOST_COUNTED = 100_000  # counting further would make a page slower as runs pile up
 MOST_VALUES = 10_000
 MOST_BEGINNINGS = 100  # of which each is compared with each row
-MOST_OFFSET = 1_000_000_000
+MOST_NUMBER = 1_000_000_000
 
 Reader = Callable[[Any], Any]
 
@@ -65,7 +63,7 @@ def as_id(value: Any) -> UUID:
 
 
 def as_number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_OFFSET:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_NUMBER:
         raise ValueError("must be a whole number")
     return value
 
@@ -135,8 +133,8 @@ def condition(sent: Any, fields: Fields, where: str) -> Q:
 
     Raises InvalidInput.
     """
-    parts = list(_parts(_object(sent, where), fields, where))
-    return _joined(parts, _object(sent, where), where)
+    parts = list(_parts(as_object(sent, where), fields, where))
+    return _joined(parts, as_object(sent, where), where)
 
 
 def _parts(sent: Mapping[str, Any], fields: Fields, where: str) -> Iterator[Q]:
@@ -146,9 +144,9 @@ def _parts(sent: Mapping[str, Any], fields: Fields, where: str) -> Iterator[Q]:
             continue
         below = f"{where}.{name}"
         if isinstance(field, Field):
-            yield _of_column(field, _object(value, below), below)
+            yield _of_column(field, as_object(value, below), below)
         elif isinstance(field, Related):
-            yield _of_related(field, _object(value, below), below)
+            yield _of_related(field, as_object(value, below), below)
         else:
             yield condition(value, field, below)
 
@@ -258,53 +256,10 @@ def _naming(where: str) -> Iterator[None]:
         raise InvalidInput([FieldError(where, str(error))]) from error
 
 
-def _object(value: Any, where: str) -> Mapping[str, Any]:
+def as_object(value: Any, where: str) -> Mapping[str, Any]:
+    """What a client sent under `where`; null is an empty object. Raises InvalidInput for any other value."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInput([FieldError(where, "must be a JSON object")])
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list is asked for: `order` as `order_by` takes it."""
-
-    order: tuple[Any, ...]
-    offset: int
-    limit: int
-
-    def of(self, found: QuerySet[Any]) -> QuerySet[Any]:
-        return found.order_by(*self.order)[self.offset : self.offset + self.limit]
-
-
-class PageInput(serializers.Serializer[Any]):
-    """`limit` (200), `offset` (0) and `sort` of a body; the limit of each page is 200."""
-
-    limit = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MOST_LISTED)
-    offset = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MOST_OFFSET)
-    sort = serializers.CharField(required=False, allow_null=True, max_length=100)
-
-
-def page_of(body: Any, sorts: Mapping[str, tuple[Any, ...]]) -> Page:
-    """The page that the body asks for. `sorts` are the orders by their names; the first is the default.
-
-    Raises ValidationError for numbers out of range, InvalidInput for an unknown sort.
-    """
-    incoming = PageInput(data=_object(body, "body"))
-    incoming.is_valid(raise_exception=True)
-    given = {name: value for name, value in incoming.validated_data.items() if value is not None}
-    sort = given.get("sort", next(iter(sorts)))
-    if sort not in sorts:
-        raise InvalidInput([FieldError("sort", f"must be one of {', '.join(sorts)}")])
-    return Page(sorts[sort], given.get("offset", 0), given.get("limit", MOST_LISTED))
-
-
-def part_of(body: Any, name: str) -> Any:
-    """What the body says under `name`; None if nothing. Raises InvalidInput for a body that is no object."""
-    return _object(body, "body").get(name)
-
-
-def count_of(found: QuerySet[Any]) -> int:
-    """How many there are; more than 100,000 are not counted."""
-    return found.order_by()[:MOST_COUNTED].count()

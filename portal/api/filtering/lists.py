@@ -9,12 +9,11 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from flows.catalog.parameters import FieldError
 from flows.scoping import ScopedModel
 from portal.access.actors import actor_of
-from portal.api.base.errors import InvalidInput
 from portal.api.base.resource import Listed
-from portal.api.filtering.language import Fields, condition, count_of, exists, page_of
+from portal.api.filtering.language import Fields, as_object, condition, exists
+from portal.api.filtering.pages import Orders, count_of, page_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Referring:
     fields: Fields
 
 
-BY_NAME: Mapping[str, tuple[Any, ...]] = {
+BY_NAME: Orders = {
     "NAME_ASC": ("name", "id"),
     "NAME_DESC": ("-name", "-id"),
     "CREATED_DESC": ("-created", "-id"),
@@ -34,24 +33,16 @@ BY_NAME: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def body_of(request: Request) -> Mapping[str, Any]:
-    """The filters of a request; none in an empty one. Raises InvalidInput for what is no object."""
-    body: Any = {} if request.data is None else request.data
-    if not isinstance(body, Mapping):
-        raise InvalidInput([FieldError("body", "must be a JSON object")])
-    return body
-
-
 class PrefectLists(Listed):
     """`POST /filter` and `/count`.
 
     `joined` are the filters of the row itself and of what it refers to, by their names in a body;
-    `referring` those of what refers to it. The first of `sorts` is the default.
+    `referring` those of what refers to it.
     """
 
     joined: ClassVar[Mapping[str, Fields]]
     referring: ClassVar[Mapping[str, Referring]] = {}
-    sorts: ClassVar[Mapping[str, tuple[Any, ...]]]
+    sorts: ClassVar[Orders]
 
     @action(detail=False, methods=["post"])
     def filter(self, request: Request) -> Response:
@@ -70,7 +61,7 @@ class PrefectLists(Listed):
 
     def wanted(self, request: Request) -> Q:
         """What the body's filters mean. Raises InvalidInput."""
-        body, actor, wanted = body_of(request), actor_of(request), Q()
+        body, actor, wanted = as_object(request.data, "body"), actor_of(request), Q()
         for name, fields in self.joined.items():
             wanted &= condition(body.get(name), fields, name)
         for name, other in self.referring.items():

@@ -28,7 +28,7 @@ from portal.api.base.fields import NumberField, ObjectField, TagsField
 from portal.api.base.moments import FIRST_YEAR, LAST_YEAR, moment
 from portal.api.base.parsers import ReportParser
 from portal.api.base.resource import read
-from portal.api.flow_runs.of_flow import PrefectFlowRuns
+from portal.api.flow_runs.of_flow import RunsOfFlows
 from runs.batch import Batch
 from runs.create import NewRun
 from runs.models import FlowRun
@@ -123,7 +123,7 @@ def _new_result(sent: SentResult, run_id: UUID, workspace_id: UUID | None) -> Ne
 REPORT = TypeAdapter(ReportInput)
 
 
-class Reported(PrefectFlowRuns):
+class Reported(RunsOfFlows):
     """The part of `/api/flow_runs` that processes use which execute a run."""
 
     def create(self, request: Request) -> Response:

@@ -21,6 +21,7 @@ from portal.api.base.errors import Conflict, InvalidInput
 from portal.api.base.fields import NumberField, ObjectField, TextField
 from portal.api.base.resource import Row, Rows, read
 from portal.api.filtering.query import ChoiceInFilter, TagsFilter, TextInFilter, UUIDInFilter
+from portal.api.flow_runs.changes import FlowRunChanges
 from portal.api.flow_runs.errands import ERRANDS, RunErrandActions
 from portal.api.flow_runs.lists import FlowRunLists
 from portal.api.flow_runs.reports import Reported
@@ -87,7 +88,7 @@ class AgainInput(serializers.Serializer[Any]):
     idempotency_key = TextField(max_length=500)
 
 
-class FlowRuns(FlowRunLists, RunErrandActions, RunInputActions, RunResultActions, Reported):
+class FlowRuns(FlowRunLists, FlowRunChanges, RunErrandActions, RunInputActions, RunResultActions, Reported):
     """`/api/flow_runs`"""
 
     model = FlowRun

@@ -14,7 +14,7 @@ from flows.catalog.json_text import json_text
 from flows.catalog.parameters import FieldError
 from flows.sdk.backend import SentInput
 from portal.api.base.errors import InvalidInput
-from portal.api.base.fields import TextField
+from portal.api.base.fields import TextField, storable
 from portal.api.base.resource import Row, read
 from runs.inputs import forget_input, list_inputs, put_input, read_input
 from runs.session import DjangoSession
@@ -70,7 +70,7 @@ class RunInputActions(GenericViewSet[Any]):
         """The value under a key."""
         run = self.get_object()
         with DjangoSession().transaction() as tx:
-            sent = read_input(tx, run.id, _storable(key))
+            sent = read_input(tx, run.id, storable(key))
         if sent is None:
             raise NotFound(f"Nothing was sent to this run under the key {key!r}.")
         return Response(sent.value)
@@ -80,7 +80,7 @@ class RunInputActions(GenericViewSet[Any]):
         """Forget the value under a key."""
         run = self.get_object()
         with DjangoSession().transaction() as tx:
-            there = forget_input(tx, run.id, _storable(key))
+            there = forget_input(tx, run.id, storable(key))
         if not there:
             raise NotFound(f"Nothing was sent to this run under the key {key!r}.")
         return Response(status=204)
@@ -89,8 +89,3 @@ class RunInputActions(GenericViewSet[Any]):
 def _as_json(run_id: Any, sent: SentInput) -> Row:
     value = json_text(sent.value)
     return {"flow_run_id": run_id, "key": sent.key, "value": value, "sender": sent.sender or None}
-
-
-def _storable(key: str) -> str:
-    """A key as it may be in the database, which holds no NUL."""
-    return key.replace("\0", "")

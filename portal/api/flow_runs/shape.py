@@ -1,14 +1,13 @@
 """How a flow run looks in answers: under Prefect's names, its state as Prefect's clients read it."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
 from flows.sdk.states import State
-from portal.api.base.fields import state_of
+from portal.api.base.fields import estimates, state_of
 from portal.api.base.resource import Row, Rows
 from runs.models import FlowRunState
 
@@ -51,7 +50,7 @@ def flow_run_as_json(row: Row) -> Row:
         created_by=_creator_of(row["created_by"]),
         next_scheduled_start_time=row["expected_start_time"] if row["state_type"] == "SCHEDULED" else None,
         state=state_of(row),
-        **_estimates(row, timezone.now()),
+        **estimates(row, row["expected_start_time"], timezone.now()),
     )
     return shown
 
@@ -109,13 +108,3 @@ def _creator_of(created_by: Row | None) -> Row | None:
         **created_by,
         "id": str(UUID(int=int(id))) if id.isdecimal() and len(id) < 30 else created_by.get("id"),
     }
-
-
-def _estimates(row: Row, now: datetime) -> Row:
-    """Seconds that the run has run until now, and how much later than it was due it began."""
-    run_time = row["total_run_time"]
-    if row["state_type"] == "RUNNING":
-        run_time += max(0.0, (now - row["state_timestamp"]).total_seconds())
-    began = row["start_time"]
-    delta = (began - row["expected_start_time"]).total_seconds() if began else 0.0
-    return {"estimated_run_time": run_time, "estimated_start_time_delta": max(0.0, delta)}

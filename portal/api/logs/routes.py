@@ -18,7 +18,7 @@ from portal.access.actors import actor_of, home_workspace
 from portal.api.base.errors import InvalidInput, problems_of
 from portal.api.base.of_run import OfRun
 from portal.api.base.parsers import ReportParser, StrictJSONParser, without_nul
-from portal.api.filtering.language import page_of, part_of
+from portal.api.filtering.pages import page_of, part_of
 from portal.api.filtering.query import UUIDInFilter
 from portal.api.logs.lines import COLUMNS, LINES, SORTS, lines_as_json, wanted_lines
 from runs.client_reports import record_client_lines

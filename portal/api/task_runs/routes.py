@@ -18,7 +18,7 @@ from flows.sdk.ids import uuid7
 from flows.sdk.states import StateType
 from portal.access.actors import actor_of, home_workspace
 from portal.api.base.errors import Conflict
-from portal.api.base.fields import state_of
+from portal.api.base.fields import estimates, state_of
 from portal.api.base.of_run import OfRun
 from portal.api.base.resource import Resource, Row, Rows, understood
 from portal.api.filtering.query import ChoiceInFilter, TagsFilter
@@ -126,7 +126,15 @@ def task_run_as_json(row: Row) -> Row:
         "state_details": {**(details.get("state_details") or {}), **state_details},
     }
     said = {name: details[name] for name in DETAILS if details.get(name) is not None}
-    return {"expected_start_time": row["created"], **shown, **said, "state": state}
+    expected = row["created"]
+    return {
+        "expected_start_time": expected,
+        "updated": row["state_timestamp"],
+        **shown,
+        **said,
+        **estimates(row, expected, now()),
+        "state": state,
+    }
 
 
 def _entering(task_run: TaskRunPart, type: StateType) -> TaskRunPart:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import django_filters
-from django.db import IntegrityError, transaction
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -21,10 +20,11 @@ from flows.models import Membership
 from flows.models.workspace import NAME_RULE
 from portal.api.base.errors import Conflict
 from portal.api.base.fields import TextField, TimeField
-from portal.api.base.resource import Resource, Row, Rows, read
+from portal.api.base.resource import Resource, Row, Rows, given_of, is_forced, read, unless_taken
 from portal.api.filtering.columns import WORK_QUEUE
 from portal.api.filtering.language import Fields
 from portal.api.filtering.lists import PrefectLists
+from portal.api.filtering.pages import Orders
 from portal.api.filtering.query import TextInFilter
 from portal.api.flow_runs.shape import COLUMNS as FLOW_RUN_COLUMNS
 from portal.api.flow_runs.shape import runs_as_json
@@ -34,10 +34,7 @@ from runs.models.flow_run import StateType
 Role = Membership.Role
 MOST_RUNS = 1_000_000
 POLLED_LATELY = timedelta(seconds=60)
-MOST_LISTED = 200
-
-
-BY_PRIORITY: Mapping[str, tuple[Any, ...]] = {"PRIORITY_ASC": ("work_pool__name", "priority", "name", "id")}
+BY_PRIORITY: Orders = {"PRIORITY_ASC": ("work_pool__name", "priority", "name", "id")}
 
 
 class WorkQueueFilter(django_filters.FilterSet):
@@ -181,11 +178,8 @@ def save_queue(queue: WorkQueue, body: type[QueueInput], request: Request) -> Wo
     for name, value in given.items():
         if value is not None or name == "concurrency_limit":
             setattr(queue, "paused" if name == "is_paused" else name, value)
-    try:
-        with transaction.atomic():
-            queue.save()
-    except IntegrityError as error:
-        raise Conflict(detail=f"There is a queue '{queue.name}' in this pool already.") from error
+    with unless_taken(f"a queue '{queue.name}' in this pool"):
+        queue.save()
     return queue
 
 
@@ -195,15 +189,3 @@ def remove_queue(queue: WorkQueue, request: Request) -> None:
         delete_queue(queue, force=is_forced(request))
     except InUseError as error:
         raise Conflict(detail=str(error)) from error
-
-
-def is_forced(request: Request) -> bool:
-    """Whether the query says so."""
-    return request.query_params.get("force", "").lower() in {"1", "true", "yes"}
-
-
-def given_of(serializer: type[serializers.Serializer[Any]], request: Request) -> Row:
-    """The fields that the body has, null included: to change something, null and absent differ."""
-    incoming = serializer(data=request.data)
-    incoming.is_valid(raise_exception=True)
-    return dict(incoming.validated_data)

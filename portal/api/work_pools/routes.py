@@ -6,10 +6,10 @@ A pool that is made with such a type and without a `kind` is one for Prefect wor
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import django_filters
-from django.db import IntegrityError, transaction
+from django.db.models import Q
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, PermissionDenied
@@ -25,23 +25,21 @@ from flows.models import Membership
 from flows.models.workspace import NAME_RULE
 from portal.access.actors import actor_of, home_workspace
 from portal.api.base.errors import Conflict
-from portal.api.base.fields import NumberField, ObjectField, TextField
-from portal.api.base.resource import Resource, Row, Rows, read
+from portal.api.base.fields import NumberField, ObjectField, TextField, storable
+from portal.api.base.resource import Resource, Row, Rows, given_of, is_forced, read, unless_taken
 from portal.api.filtering.columns import WORK_POOL, WORK_QUEUE
-from portal.api.filtering.language import Fields, condition, page_of
-from portal.api.filtering.lists import BY_NAME, PrefectLists, body_of
+from portal.api.filtering.language import Fields, condition
+from portal.api.filtering.lists import BY_NAME, PrefectLists
+from portal.api.filtering.pages import MOST_LISTED, page_of, part_of
 from portal.api.filtering.query import TextInFilter
 from portal.api.work_pools.queues import (
     BY_PRIORITY,
-    MOST_LISTED,
     MOST_RUNS,
     QUEUE_COLUMNS,
     NewQueueInput,
     PollInput,
     QueueInput,
-    given_of,
     handed_out,
-    is_forced,
     queues_as_json,
     remove_queue,
     save_queue,
@@ -139,15 +137,10 @@ class WorkPools(PrefectLists, Resource):
 
     def _pool(self, name: str) -> WorkPool:
         """The pool of this name. Raises NotFound also for one that the actor may not see."""
-        named = self.get_queryset().filter(name=name.replace("\0", ""))
-        found: WorkPool | None = named.order_by("created").first()
-        if found is None:
-            raise NotFound(f"There is no work pool '{name}', or you may not see it.")
-        self.check_object_permissions(self.request, found)
-        return found
+        return cast(WorkPool, self.find(f"work pool '{name}'", Q(name=storable(name))))
 
     def _queue(self, pool: str, name: str) -> WorkQueue:
-        found: WorkQueue | None = self._pool(pool).queues.filter(name=name.replace("\0", "")).first()
+        found: WorkQueue | None = self._pool(pool).queues.filter(name=storable(name)).first()
         if found is None:
             raise NotFound(f"There is no queue '{name}' in the work pool '{pool}'.")
         return found
@@ -161,11 +154,8 @@ class WorkPools(PrefectLists, Resource):
         kind, worker_type = _kind_of(body)
         pool = WorkPool(workspace=workspace, name=body["name"], type=kind, worker_type=worker_type)
         _change(pool, body)
-        try:
-            with transaction.atomic():
-                make_pool(pool)
-        except IntegrityError as error:
-            raise Conflict(detail=f"There is a work pool '{pool.name}' already.") from error
+        with unless_taken(f"a work pool '{pool.name}'"):
+            make_pool(pool)
         return Response(self.as_json(pool.id), status=201)
 
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -200,7 +190,7 @@ class WorkPools(PrefectLists, Resource):
     @action(detail=True, methods=["post"], url_path="queues/filter")
     def filter_queues(self, request: Request, pk: str) -> Response:
         """Those that the filter means, by priority, at most 200."""
-        wanted = condition(body_of(request).get("work_queues"), WORK_QUEUE, "work_queues")
+        wanted = condition(part_of(request.data, "work_queues"), WORK_QUEUE, "work_queues")
         found = self._pool(pk).queues.filter(wanted)
         rows = page_of(request.data, BY_PRIORITY).of(found).values(*QUEUE_COLUMNS)
         return Response(queues_as_json(list(rows)))

@@ -32,6 +32,24 @@ class Command(BaseCommand):
             "--queue", default=DEFAULT_QUEUE, metavar="[[WORKSPACE/]POOL/]QUEUE",
             help="where its runs wait for an agent; made if missing (default: default)",
         )  # fmt: skip
+        parser.add_argument("--description", help="default: the flow's docstring")
+        parser.add_argument("--workspace", default=DEFAULT_WORKSPACE)
+        parser.add_argument(
+            "--param", "-p", action="append", type=parameter, metavar="NAME=VALUE",
+            help="a default parameter, as JSON or text; may be given several times",
+        )  # fmt: skip
+        parser.add_argument("--tag", action="append", default=[], help="a tag of its runs")
+        parser.add_argument(
+            "--bundle", action="store_true", help="store the folder's code, so that any agent runs exactly it"
+        )
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument("--list-versions", action="store_true", help="deploy nothing, show what was")
+        instead.add_argument("--rollback", type=int, metavar="N", help="go back to version N instead")
+        self.add_schedule(parser)
+        self.add_policies(parser)
+
+    def add_schedule(self, parser: ArgumentParser) -> None:
+        """When it runs by itself."""
         when = parser.add_mutually_exclusive_group()
         when.add_argument("--cron", help="run by the clock, for example '0 6 * * *'")
         when.add_argument("--interval", type=float, metavar="SECONDS", help="run every so many seconds")
@@ -42,11 +60,9 @@ class Command(BaseCommand):
             "--missed", choices=["skip", "latest", "all"],
             help="which runs to make up for when no scheduler ran (latest)",
         )  # fmt: skip
-        parser.add_argument(
-            "--param", "-p", action="append", type=parameter, metavar="NAME=VALUE",
-            help="a default parameter, as JSON or text; may be given several times",
-        )  # fmt: skip
-        parser.add_argument("--tag", action="append", default=[], help="a tag of its runs")
+
+    def add_policies(self, parser: ArgumentParser) -> None:
+        """What becomes of runs that crash, are interrupted or collide."""
         parser.add_argument(
             "--crash-retries",
             type=int,
@@ -68,14 +84,6 @@ class Command(BaseCommand):
             choices=["ENQUEUE", "CANCEL_NEW", "CANCEL_RUNNING", "KEEP_LATEST"],
             help="what becomes of a run that finds no free slot (ENQUEUE: it waits)",
         )
-        parser.add_argument(
-            "--bundle", action="store_true", help="store the folder's code, so that any agent runs exactly it"
-        )
-        instead = parser.add_mutually_exclusive_group()
-        instead.add_argument("--list-versions", action="store_true", help="deploy nothing, show what was")
-        instead.add_argument("--rollback", type=int, metavar="N", help="go back to version N instead")
-        parser.add_argument("--description", help="default: the flow's docstring")
-        parser.add_argument("--workspace", default=DEFAULT_WORKSPACE)
 
     def handle(self, *args: Any, **options: Any) -> None:
         workspace, pool, queue = _queue(options["queue"], options["workspace"])

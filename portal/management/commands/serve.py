@@ -32,11 +32,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
-        if settings.DEBUG and host not in LOOPBACK:
-            raise CommandError(
-                f"PORTAL_DEBUG shows secrets on its error pages, so it is not served on {host}.\n"
-                "Unset PORTAL_DEBUG, or listen on 127.0.0.1."
-            )
+        _check_host(host)
         # WhiteNoise streams its files from an ordinary iterator; they are small, and cached by browsers.
         warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
         with suppress(DatabaseError):  # away, or not prepared yet: nobody is judged by heartbeats meanwhile
@@ -44,20 +40,33 @@ class Command(BaseCommand):
             connection.close()
         self.stdout.write(f"Serving on http://{host}:{port}")
         self.stdout.flush()
-        uvicorn.run(
-            settings.ASGI_APPLICATION.replace(".application", ":application"),
-            host=host,
-            port=port,
-            lifespan="off",
-            server_header=False,
-            # Forwarded addresses are believed only behind a TLS proxy (FORWARDED_ALLOW_IPS names it).
-            proxy_headers=settings.PORTAL_URL.startswith("https://"),
-            ws=ReceiptProtocol,
-            ws_max_size=LARGEST_MESSAGE,
-            # A page that does not read does not answer either: it is cut off after the sum of the two.
-            ws_ping_interval=PING_SECONDS,
-            ws_ping_timeout=PING_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            access_log=False,
-            log_level="warning",
+        _serve(host, port)
+
+
+def _check_host(host: str) -> None:
+    """Raises CommandError."""
+    if settings.DEBUG and host not in LOOPBACK:
+        raise CommandError(
+            f"PORTAL_DEBUG shows secrets on its error pages, so it is not served on {host}.\n"
+            "Unset PORTAL_DEBUG, or listen on 127.0.0.1."
         )
+
+
+def _serve(host: str, port: int) -> None:
+    uvicorn.run(
+        settings.ASGI_APPLICATION.replace(".application", ":application"),
+        host=host,
+        port=port,
+        lifespan="off",
+        server_header=False,
+        # Forwarded addresses are believed only behind a TLS proxy (FORWARDED_ALLOW_IPS names it).
+        proxy_headers=settings.PORTAL_URL.startswith("https://"),
+        ws=ReceiptProtocol,
+        ws_max_size=LARGEST_MESSAGE,
+        # A page that does not read does not answer either: it is cut off after the sum of the two.
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        access_log=False,
+        log_level="warning",
+    )

@@ -12,7 +12,16 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from agents.models import WorkPool
 from flows.models import Block, Bundle, Calendar, Deployment, Variable
-from runs.models import Artifact, Backfill, ConcurrencyLimit, FlowRun, Result, RetentionPolicy, TaskRun
+from runs.models import (
+    Artifact,
+    Backfill,
+    ConcurrencyLimit,
+    FlowRun,
+    Result,
+    RetentionPolicy,
+    TaskRun,
+    TaskRunState,
+)
 from runs.results import digest_of
 from tests.portal.fixtures import Caller
 
@@ -142,15 +151,10 @@ def statuses_of(caller: Caller, path: str, body: dict[str, Any]) -> tuple[int, i
 
 def ids_of(run: FlowRun) -> dict[str, Any]:
     """An object of each resource of the API, by its name in paths. A new resource belongs here."""
-    now = run.created
-    task_run = TaskRun.objects.create(
-        flow_run=run, task_key="t", dynamic_key="0", name="t-0", created=now, state_type="RUNNING",
-        state_name="Running", state_timestamp=now,
-    )  # fmt: skip
-    background = TaskRun.objects.create(
-        workspace=run.workspace, task_key="t", dynamic_key="0", name="t-0", created=now, state_type="RUNNING",
-        state_name="Running", state_timestamp=now,
-    )  # fmt: skip
+    task_run, background = _task_run(run, flow_run=run), _task_run(run, workspace=run.workspace)
+    state = TaskRunState.objects.create(
+        task_run=task_run, flow_run=run, type="RUNNING", name="Running", timestamp=run.created
+    )
     artifact = Artifact.objects.create(workspace=run.workspace, flow_run=run, type="table", data=[])
     variable = Variable.objects.create(workspace=run.workspace, name="limit", value=1)
     block = Block.objects.create(workspace=run.workspace, name="api-key", sealed=b"")
@@ -161,7 +165,7 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
     Result.objects.create(workspace=run.workspace, digest=digest_of("0" * 64), key="k", data=b"r")
     return {
         "flows": run.flow_id, "deployments": run.deployment_id, "flow_runs": run.id,
-        "flow_run_states": run.state_id,
+        "flow_run_states": run.state_id, "task_run_states": state.id,
         "work_pools": pool.name, "work_queues": run.work_queue_id, "task_runs": task_run.id,
         "artifacts": artifact.id,
         "concurrency_limits": limit.id, "v2": limit.id, "bundles": bundle.sha256, "results": "0" * 64,
@@ -170,6 +174,13 @@ def ids_of(run: FlowRun) -> dict[str, Any]:
         "background_tasks": background.id,
         "calendars": Calendar.objects.create(workspace=run.workspace, name="bank").id,
     }  # fmt: skip
+
+
+def _task_run(run: FlowRun, **of: Any) -> TaskRun:
+    return TaskRun.objects.create(
+        **of, task_key="t", dynamic_key="0", name="t-0", created=run.created, state_type="RUNNING",
+        state_name="Running", state_timestamp=run.created,
+    )  # fmt: skip
 
 
 def test_what_is_asked_for_by_name_or_run_is_not_there(

@@ -25,7 +25,8 @@ def test_a_variable_is_made_read_changed_and_deleted(editor: Caller) -> None:
     assert (made.status_code, made.json()["value"]) == (201, {"rows": 3})
 
     path = "/api/variables/name/limit"
-    assert change(editor, "patch", path, {"value": 4}).json()["value"] == 4
+    assert change(editor, "patch", path, {"value": 4}).status_code == 204
+    assert editor.get(path).json()["value"] == 4
     assert editor.get(path).json()["tags"] == ["prod"]
     assert editor.get(f"/api/variables/{made.json()['id']}").json()["name"] == "limit"
     assert change(editor, "delete", path).status_code == 204
