@@ -7,7 +7,7 @@ import pytest
 
 from agents.models import ServiceStatus
 from agents.services.materialise import Materialiser
-from flows.models import Schedule
+from flows.models import Deployment, Schedule
 from runs.models import FlowRun
 from tests.agents.services.builders import make_schedule
 from tests.factories import lease, make_run
@@ -114,3 +114,19 @@ def test_a_clock_that_leaps_forward_is_an_absence_and_back_is_none() -> None:
     slots = past_slots(schedule, NOON + HOUR)
     assert slots == [NOON + n * 10 * MINUTE for n in range(1, 7)]
     assert FlowRun.objects.get(slot=NOON + HOUR).state_type == "COMPLETED"
+
+
+def test_overdue_runs_of_a_paused_deployment_wait_until_it_is_resumed() -> None:
+    """The policy is about times without a scheduler, also if one was away while the deployment was paused."""
+    schedule = make_schedule(interval=HOUR, missed_runs="skip")
+    Materialiser().step(NOON)
+    Deployment.objects.filter(id=schedule.deployment_id).update(paused=True)
+    scheduler_last_worked(NOON)
+
+    Materialiser().step(NOON + 90 * MINUTE)
+    while_paused = past_slots(schedule, NOON + 90 * MINUTE)
+    ServiceStatus.objects.update(last_success=NOON + 90 * MINUTE)
+    Deployment.objects.update(paused=False)
+    Materialiser().step(NOON + 91 * MINUTE)
+
+    assert while_paused == past_slots(schedule, NOON + 91 * MINUTE) == [NOON + HOUR]
