@@ -82,7 +82,8 @@ WITH {LIVE_AND_SHUT}, busy AS (
 ), claimed AS (
     UPDATE runs_flowrun r
     SET state_id = %s, state_type = 'PENDING', state_name = 'Pending', state_message = '',
-        state_timestamp = greatest(clock_timestamp(), r.state_timestamp), attempt = r.attempt + 1, agent_id = %s,
+        state_timestamp = greatest(clock_timestamp(), r.state_timestamp),
+        attempt = r.attempt + 1, agent_id = %s,
         lease_expires = now() + interval '{LEASE_SECONDS} seconds', claimed_time = clock_timestamp(),
         deployment_version = (SELECT d.version_number FROM flows_deployment d WHERE d.id = r.deployment_id),
         forked_time = NULL, loaded_time = NULL, infrastructure_pid = '',

@@ -40,17 +40,17 @@ def busy(stage: Stage) -> tuple[FlowRun, Child]:
 
 def test_all_runs_of_a_host_that_is_lost_are_executed_by_another(stage: Stage) -> None:
     """Of three agents two die in one moment with the only scheduler, and with 18 agents elsewhere."""
-    load = Load(stage, CLAIMS)
-    claimed_by_agents_of_another_host()
     scheduler = stage.stack.start("scheduler")
     scheduler.wait_for("Scheduler started")
     runs, agents = zip(busy(stage), busy(stage), strict=True)
-    third = stage.agent()
+    load = Load(stage, CLAIMS)
+    claimed_by_agents_of_another_host()
 
     for process in (*agents, scheduler):
         process.signal(signal.SIGKILL)
     stage.stack.start("scheduler")
     stage.go()
+    third = stage.agent()
 
     for run in runs:
         assert stage.ended(run, timeout=60).state_type == "COMPLETED"
