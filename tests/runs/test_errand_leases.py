@@ -1,0 +1,43 @@
+"""Which leases of errands have ended: none is believed that no clock can have made."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils.timezone import now
+
+from runs import errands
+from runs.background import give_back_expired
+from runs.models import Errand
+from runs.session import DjangoSession
+from tests.factories import default_workspace, make_queue
+
+pytestmark = pytest.mark.django_db
+
+LEASES = [(-1, True), (10, False), (3600, True)]  # seconds from now, whether it has ended
+
+
+def held(seconds: float) -> Errand:
+    """A background task that somebody is at."""
+    return Errand.objects.create(
+        workspace=default_workspace(),
+        work_queue=make_queue(),
+        payload=b"",
+        holder=uuid4(),
+        worker="mole",
+        tries=1,
+        lease_expires=now() + timedelta(seconds=seconds),
+    )
+
+
+@pytest.mark.parametrize(("seconds", "ended"), LEASES)
+def test_a_flow_sees_which_of_its_tasks_are_lost(seconds: float, ended: bool) -> None:
+    errand = held(seconds)
+    assert errands.look(DjangoSession(), [errand.id])[errand.id].is_expired is ended
+
+
+@pytest.mark.parametrize(("seconds", "ended"), LEASES)
+def test_background_tasks_are_given_to_others(seconds: float, ended: bool) -> None:
+    held(seconds)
+    with DjangoSession().transaction() as tx:
+        assert give_back_expired(tx) == ended
