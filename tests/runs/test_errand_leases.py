@@ -8,20 +8,22 @@ from django.utils.timezone import now
 
 from runs import errands
 from runs.background import give_back_expired
-from runs.models import Errand
+from runs.models import Errand, FlowRun
 from runs.session import DjangoSession
-from tests.factories import default_workspace, make_queue
+from tests.factories import default_workspace, make_queue, make_run
 
 pytestmark = pytest.mark.django_db
 
 LEASES = [(-1, True), (10, False), (3600, True)]  # seconds from now, whether it has ended
 
 
-def held(seconds: float) -> Errand:
-    """A background task that somebody is at."""
+def held(seconds: float, run: FlowRun | None = None) -> Errand:
+    """A task of a run, or in the background, that somebody is at."""
     return Errand.objects.create(
         workspace=default_workspace(),
         work_queue=make_queue(),
+        flow_run=run,
+        attempt=run.attempt if run else 0,
         payload=b"",
         holder=uuid4(),
         worker="mole",
@@ -32,8 +34,10 @@ def held(seconds: float) -> Errand:
 
 @pytest.mark.parametrize(("seconds", "ended"), LEASES)
 def test_a_flow_sees_which_of_its_tasks_are_lost(seconds: float, ended: bool) -> None:
-    errand = held(seconds)
-    assert errands.look(DjangoSession(), [errand.id])[errand.id].is_expired is ended
+    run = make_run()
+    attempt = errands.Attempt(run.workspace_id, run.id, run.attempt)
+    errand = held(seconds, run)
+    assert errands.look(DjangoSession(), attempt, [errand.id])[errand.id].is_expired is ended
 
 
 @pytest.mark.parametrize(("seconds", "ended"), LEASES)
