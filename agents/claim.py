@@ -82,7 +82,8 @@ WITH {LIVE_AND_SHUT}, busy AS (
 ), claimed AS (
     UPDATE runs_flowrun r
     SET state_id = %s, state_type = 'PENDING', state_name = 'Pending', state_message = '',
-        state_timestamp = clock_timestamp(), attempt = r.attempt + 1, agent_id = %s,
+        state_timestamp = greatest(clock_timestamp(), r.state_timestamp),
+        attempt = r.attempt + 1, agent_id = %s,
         lease_expires = now() + interval '{LEASE_SECONDS} seconds', claimed_time = clock_timestamp(),
         deployment_version = (SELECT d.version_number FROM flows_deployment d WHERE d.id = r.deployment_id),
         forked_time = NULL, loaded_time = NULL, infrastructure_pid = '',
@@ -152,7 +153,7 @@ WITH released AS (
     UPDATE runs_flowrun
     SET state_id = gen_random_uuid(), state_type = 'SCHEDULED', state_name = 'Scheduled',
         state_message = 'Given back: the agent lost its connection while claiming.',
-        state_timestamp = clock_timestamp(), lease_expires = NULL, agent_id = NULL,
+        state_timestamp = greatest(clock_timestamp(), state_timestamp), lease_expires = NULL, agent_id = NULL,
         version = version + 1, updated = now()
     WHERE agent_id = %s AND leased AND state_type = 'PENDING'
     RETURNING *

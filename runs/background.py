@@ -15,6 +15,7 @@ from flows.sdk.recorder import LogLine
 from flows.sdk.states import Cancelled, Crashed, Scheduled, State, StateType
 from runs import announce
 from runs.batch import clean, record_lines
+from runs.errands import IS_EXPIRED
 from runs.models import Errand
 from runs.session import Transaction
 
@@ -110,9 +111,9 @@ SELECT id, tries, worker FROM runs_errand
 WHERE holder = %s AND ended IS NULL AND flow_run_id IS NULL FOR UPDATE
 """
 
-EXPIRED = """
+EXPIRED = f"""
 SELECT id, tries, worker FROM runs_errand
-WHERE lease_expires < clock_timestamp() AND ended IS NULL AND flow_run_id IS NULL
+WHERE {IS_EXPIRED} AND ended IS NULL AND flow_run_id IS NULL
 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
 """
 

@@ -13,6 +13,10 @@ from uuid import UUID
 from flows.sdk.errand_counter import LEASE_SECONDS, Answered, NewErrand, Seen
 from runs.session import Params, Row
 
+# A lease that ends later than this from now is of before the clock was put back.
+FARTHEST_SECONDS = LEASE_SECONDS + 3
+IS_EXPIRED = f"""(lease_expires IS NOT NULL AND lease_expires NOT BETWEEN
+    clock_timestamp() AND clock_timestamp() + interval '{FARTHEST_SECONDS} seconds')"""
 MOST_ANSWERED_BYTES = 16 * 1024 * 1024  # at once, and one more answer
 
 # Whoever says so: ids of another attempt's errands lead nowhere.
@@ -46,7 +50,7 @@ WHERE queues @> ARRAY[%s::uuid] AND stopped IS NULL AND last_seen > now() - inte
 LOOK = f"""
 SELECT id, ended IS NOT NULL, holder IS NOT NULL,
        coalesce(extract(epoch FROM clock_timestamp() - claimed)::float8, 0),
-       coalesce(lease_expires < clock_timestamp(), false), worker
+       {IS_EXPIRED}, worker, extract(epoch FROM clock_timestamp())::float8
 FROM runs_errand WHERE {MINE}
 """
 

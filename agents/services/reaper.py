@@ -1,10 +1,12 @@
 """The reaper ends runs whose agent has died: nobody else would ever say that they are over."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from django.db.models import Q
 
 from agents.services.database import alone
-from agents.services.steadiness import Steadiness
+from agents.services.steadiness import FARTHEST, Steadiness
 from flows.sdk.recorder import Status
 from flows.sdk.states import Cancelled, Crashed, State
 from runs.crashing import end_for
@@ -15,6 +17,7 @@ from runs.session import DjangoSession
 logger = logging.getLogger(__name__)
 
 BATCH = 50
+LONGEST_OF_A_SCRIPT = timedelta(hours=1)  # that the API lets it ask for
 
 
 class Reaper:
@@ -39,13 +42,20 @@ def end_expired(now: datetime) -> int:
     """
     expired = FlowRun.objects.select_for_update(skip_locked=True, of=("self",)).select_related("agent")
     ended = 0
-    for run in expired.filter(leased=True, lease_expires__lt=now).order_by("lease_expires")[:BATCH]:
+    for run in expired.filter(_is_silent(now), leased=True).order_by("lease_expires")[:BATCH]:
         verdict = end_for(DjangoSession(), run.id, run.attempt, _ending(run))
         if verdict.status is not Status.ABORT:
             ended += 1
         else:
             logger.warning("Could not end %s, whose lease ran out: %s", run.id, verdict.reason)
     return ended
+
+
+def _is_silent(now: datetime) -> Q:
+    """Whoever executes it has not renewed its lease: it ran out, or is of before the clock was put back."""
+    of_an_agent = Q(agent__isnull=False, lease_expires__gt=now + FARTHEST)
+    of_a_script = Q(agent__isnull=True, lease_expires__gt=now + LONGEST_OF_A_SCRIPT)
+    return Q(lease_expires__lt=now) | of_an_agent | of_a_script
 
 
 def _ending(run: FlowRun) -> State:

@@ -38,13 +38,17 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How it stands with an errand. `under_way` is in seconds, since `worker` took it."""
+    """How it stands with an errand. `under_way` is in seconds, since `worker` took it.
+
+    `at` is when that was so, in seconds of the server's clock.
+    """
 
     is_over: bool
     is_held: bool
     under_way: float
     is_expired: bool
     worker: str
+    at: float
 
 
 class Counter(Protocol):

@@ -173,9 +173,6 @@ class ErrandDesk:
     # Looking
 
     def _look(self, now: float) -> None:
-        if now - self._looked_at > GAP_SECONDS:
-            self._steady_since = now
-        self._looked_at = now
         ids = list(self._waiting)
         if ids:
             seen = self._counter.look(ids)
@@ -184,7 +181,7 @@ class ErrandDesk:
         self._look_at = now + self._look_period()
 
     def _judge(self, now: float, ids: list[UUID], seen: dict[UUID, Seen]) -> None:
-        is_steady = now - self._steady_since > LEASE_SECONDS
+        is_steady = self._is_steady(seen)
         for id in ids:
             each = seen.get(id)
             if each is None:
@@ -195,6 +192,14 @@ class ErrandDesk:
                 self._waiting[id].ends_at = None if limit is None else now + limit.seconds - each.under_way
                 if each.is_expired and is_steady:
                     self._end(id, ProcessLost(f"Agent {each.worker} stopped responding while it was at it."))
+
+    def _is_steady(self, seen: dict[UUID, Seen]) -> bool:
+        """Whether it has looked without a gap for a whole lease: by the server's clock, which may be set."""
+        for each in seen.values():
+            if not 0 <= each.at - self._looked_at <= GAP_SECONDS:
+                self._steady_since = each.at
+            self._looked_at = each.at
+        return self._looked_at - self._steady_since > LEASE_SECONDS
 
     def _put_again(self, id: UUID) -> None:
         """A crash of PostgreSQL forgot it, once. An agent that is at it finds that it holds nothing."""

@@ -42,15 +42,21 @@ class Api:
     def create_run(self, deployment: Deployment, key: str, **parameters: object) -> UUID:
         """Create a run with an idempotency key, again and again while the answer is none or "try again"."""
         body = {"parameters": parameters, "idempotency_key": key}
-        deadline = time.monotonic() + PATIENCE
+        answer = self.ask("POST", f"/api/deployments/{deployment.id}/create_flow_run", body)
+        assert answer.is_success, answer.text
+        return UUID(answer.json()["id"])
+
+    def ask(self, method: str, path: str, body: object = None, patience: float = PATIENCE) -> httpx.Response:
+        """The answer, asked for again and again while there is none, or "try again"."""
+        deadline = time.monotonic() + patience
+        last: object = None
         while time.monotonic() < deadline:
             try:
-                answer = self.client.post(f"/api/deployments/{deployment.id}/create_flow_run", json=body)
-            except httpx.TransportError:
-                time.sleep(0.1)
-                continue
-            if answer.status_code != 503:
-                assert answer.is_success, answer.text
-                return UUID(answer.json()["id"])
+                answer = self.client.request(method, path, json=body)
+                if answer.status_code != 503:
+                    return answer
+                last = answer
+            except httpx.TransportError as error:
+                last = error
             time.sleep(0.1)
-        raise AssertionError(f"no answer within {PATIENCE} s")
+        raise AssertionError(f"no answer to {method} {path} within {patience:g} s: {last!r}")

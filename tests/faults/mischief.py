@@ -17,6 +17,7 @@ from tests.faults.conftest import Stage
 from tests.processes import Child, descendants, wait_until
 
 AGENTS, SCHEDULERS = 2, 2
+QUEUES = ("default", "isolated/default")
 
 
 class Mischief:
@@ -172,7 +173,7 @@ class Mischief:
     def _top_up(self) -> None:
         """Start what has died, as a service manager would."""
         for _ in range(AGENTS - len(self._living_agents())):
-            self._stage.agents.append(self._stage.stack.start("rqworker", "default"))
+            self._stage.agents.append(self._stage.stack.start("rqworker", *QUEUES))
         self._schedulers = [scheduler for scheduler in self._schedulers if scheduler.is_alive]
         for _ in range(SCHEDULERS - len(self._schedulers)):
             self._schedulers.append(self._stage.stack.start("scheduler"))

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from flows import flow, get_run_logger, task
+from flows import flow, get_run_logger, pause_flow_run, suspend_flow_run, task
 from flows.concurrency import concurrency
 from flows.runtime import flow_run
 from flows.task_runners import AgentsTaskRunner
@@ -110,4 +110,45 @@ def ticks(folder: str) -> None:
     _note(folder)
 
 
-LOAD = (steps, spreads_out, nests, queues_up, sends_out, lets_go, fails_first)
+@flow(crash_retries=CRASH_RETRIES)
+def pauses(folder: str) -> None:
+    """Waits in its process until the customer lets it go on."""
+    _note(folder)
+    pause_flow_run(timeout=600)
+
+
+@flow(crash_retries=CRASH_RETRIES)
+def suspends(folder: str) -> None:
+    """Waits without a process, and then begins anew."""
+    _note(folder)
+    suspend_flow_run(timeout=600, key="once")
+
+
+@task(retries=CRASH_RETRIES)
+def jot(folder: str) -> None:
+    Path(folder, "jotted").touch()
+
+
+@task(retries=CRASH_RETRIES, retry_delay_seconds=0.5)
+def delegate(folder: str) -> None:
+    jot.delay(folder)
+
+
+@flow(crash_retries=CRASH_RETRIES)
+def delegates(folder: str) -> None:
+    """Leaves something to be done in the background."""
+    _note(folder)
+    delegate(folder)
+
+
+@flow(crash_retries=CRASH_RETRIES)
+def fills_in(folder: str) -> None:
+    """What backfills start."""
+    _note(folder)
+    work(1)
+
+
+LOAD = (
+    steps, spreads_out, nests, queues_up, sends_out, lets_go, fails_first, pauses, suspends, delegates,
+)  # fmt: skip
+ISOLATED = (steps, nests, queues_up, pauses)

@@ -6,11 +6,7 @@ import pytest
 
 from agents.models import Agent
 from agents.registry import online_agents, resolve
-from flows.sdk.recorder import Status
-from flows.sdk.states import Completed
 from runs.models import FlowRun
-from runs.session import DjangoSession
-from runs.transition import transition
 from tests.faults.conftest import Stage, is_alive
 from tests.processes import wait_until
 
@@ -25,20 +21,6 @@ def test_nothing_of_a_run_survives_its_agent(stage: Stage) -> None:
     agent.kill()
 
     wait_until(lambda: not any(map(is_alive, processes)), what="horse and child are gone")
-
-
-def test_the_run_of_a_killed_agent_crashes_and_its_attempt_is_refused(stage: Stage) -> None:
-    stage.stack.start("scheduler")
-    agent = stage.agent()
-    run = stage.create("hold")
-    stage.started(run)
-    wait_until(lambda: FlowRun.objects.filter(id=run.id, state_type="RUNNING").exists())
-
-    agent.kill()
-
-    assert stage.ended(run).state_type == "CRASHED"
-    late = transition(DjangoSession(), run.id, Completed(), attempt=1)
-    assert late.status is Status.ABORT
 
 
 def test_the_first_signal_lets_the_run_finish(stage: Stage) -> None:

@@ -4,13 +4,11 @@ import os
 import signal
 from datetime import datetime, timedelta
 from itertools import pairwise
-from zlib import crc32
 
 import psycopg
 import pytest
 from django.db import connection
 
-from agents.services import materialise
 from flows.models import Schedule
 from runs.models import FlowRun, FlowRunState
 from tests.faults.conftest import Stage, is_alive
@@ -72,24 +70,6 @@ def test_a_process_that_stands_still_in_a_transaction_blocks_nobody(stage: Stage
     _send(signal.SIGCONT, agent.pid, horse)
 
 
-def test_a_scheduler_that_stands_still_in_a_step_blocks_no_other(stage: Stage) -> None:
-    """It holds the lock by which the loops of several schedulers take turns."""
-    still, other = stage.stack.start("scheduler"), stage.stack.start("scheduler")
-    for scheduler in (still, other):
-        scheduler.wait_for("Scheduler started")
-    _send(signal.SIGSTOP, other.pid)
-    with _locked("runs_flowrun", "ACCESS EXCLUSIVE") as blocker:
-        wait_until(lambda: _has_turn(materialise.NAME), what="it is within the step that makes runs")
-        _send(signal.SIGSTOP, still.pid)
-        blocker.rollback()
-    _send(signal.SIGCONT, other.pid)
-
-    schedule = _every_second(stage)
-    runs = FlowRun.objects.filter(schedule=schedule)
-    wait_until(runs.exists, what="the other makes runs")
-    _send(signal.SIGCONT, still.pid)
-
-
 def test_three_schedulers_one_of_which_stands_still_make_one_run_per_tick(stage: Stage) -> None:
     schedulers = [stage.stack.start("scheduler") for _ in range(3)]
     stage.agent()
@@ -119,10 +99,10 @@ def _every_second(stage: Stage) -> Schedule:
     )
 
 
-def _locked(table: str, mode: str = "EXCLUSIVE") -> "psycopg.Connection[tuple[object, ...]]":
-    """A connection that keeps everybody from writing to a table, or from reading it, too."""
+def _locked(table: str) -> "psycopg.Connection[tuple[object, ...]]":
+    """A connection that keeps everybody from writing to a table."""
     blocker = psycopg.connect(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
-    blocker.execute(f"LOCK TABLE {table} IN {mode} MODE".encode())
+    blocker.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE".encode())
     return blocker
 
 
@@ -130,11 +110,3 @@ def _waiters() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return int(cursor.fetchone()[0])
-
-
-def _has_turn(loop: str) -> bool:
-    """Whether some scheduler is within a step of this loop: see `agents.services.database.alone`."""
-    key = crc32(f"portal.services.{loop}".encode())
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", [key])
-        return bool(cursor.fetchone()[0])

@@ -100,3 +100,35 @@ def test_after_a_gap_every_agent_gets_a_whole_lease_again() -> None:
 
     run.refresh_from_db()
     assert (before, run.state_type) == ("RUNNING", "CRASHED")
+
+
+def test_a_clock_that_is_put_back_gives_every_agent_a_whole_lease() -> None:
+    reaper, start = Reaper(), database_time()
+    tick(reaper, start + 3600 * SECOND, *range(20))
+    run = dead_run()
+
+    tick(reaper, start, *range(8))
+    run.refresh_from_db()
+    before = run.state_type
+    tick(reaper, start, 8)
+
+    run.refresh_from_db()
+    assert (before, run.state_type) == ("RUNNING", "CRASHED")
+
+
+def test_a_lease_of_before_the_clock_was_put_back_is_none() -> None:
+    """Who lives has renewed it since, by the clock as it is now."""
+    lease(make_run(), seconds=8)
+    silent = lease(make_run(), seconds=3600)
+
+    assert end_expired(database_time()) == 1
+
+    silent.refresh_from_db()
+    assert silent.lease_expires is None
+
+
+def test_a_script_may_have_asked_for_a_long_lease() -> None:
+    run = lease(make_run(), seconds=3599)
+    FlowRun.objects.filter(id=run.id).update(agent=None)
+
+    assert end_expired(database_time()) == 0
