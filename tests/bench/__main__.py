@@ -20,6 +20,7 @@ BENCHMARKS = (
     "log_lines",
     "runners",
     "recovery",
+    "cancellation",
     "prefect",
     "backfill_plan",
     "prefect_events",

@@ -18,7 +18,7 @@ class Figure:
 def milliseconds(name: str, seconds: Sequence[float], goal: str = "", beside: str = "") -> Figure:
     """Median, 95th percentile and worst of some durations."""
     worst = max(seconds)
-    p95 = quantiles(seconds, n=20)[18] if len(seconds) > 1 else worst
+    p95 = quantiles(seconds, n=20, method="inclusive")[18] if len(seconds) > 1 else worst
     value = f"p50 {median(seconds) * 1e3:.1f} ms, p95 {p95 * 1e3:.1f} ms, max {worst * 1e3:.1f} ms"
     return Figure(f"{name} (n={len(seconds)})", value, goal, beside)
 
