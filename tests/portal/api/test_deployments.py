@@ -104,7 +104,10 @@ def test_equal_schedules_keep_their_ids_and_their_switch(editor: Caller) -> None
         ({"schedules": [{"schedule": {}}]}, "schedules"),
         ({"schedules": [{"schedule": {"rrule": "FREQ=SECONDLY"}}]}, "schedules"),
         ({"schedules": [{"schedule": {"cron": "@daily", "rrule": "FREQ=DAILY"}}]}, "schedules"),
-        ({"schedules": [{"schedule": {"interval": 60, "anchor_date": "0001-01-01"}}]}, "schedules"),
+        (
+            {"schedules": [{"schedule": {"interval": 60, "anchor_date": "0001-01-01"}}]},
+            "schedules.0.schedule.anchor_date",
+        ),
         ({"schedules": [{"schedule": {"cron": "@daily"}, "calendar": "nowhere"}]}, "schedules"),
         ({"schedules": [{"schedule": {"cron": "@daily"}, "missed_runs": "some"}]}, "schedules.0.missed_runs"),
         ({"schedules": [{"schedule": {"cron": "@daily"}, "slug": "a"}] * 2}, "schedules"),
