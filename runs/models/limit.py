@@ -4,7 +4,7 @@ from math import ceil
 from typing import Any
 
 from django.core.validators import MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.timezone import now
@@ -42,14 +42,17 @@ class ConcurrencyLimit(ScopedModel):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store it; whoever is first in line asks again at once, for there may be more slots now."""
+        """Store it; whoever is first in line asks again at once, for there may be more slots now. Where it is
+        switched off, everybody does."""
         super().save(*args, **kwargs)
-        tell_first(DjangoSession(), self.id)
+        tell = tell_first if self.active else tell_all
+        tell(DjangoSession(), self.id)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Remove it; all that stand in line ask again at once, for it holds nobody back any more."""
-        tell_all(DjangoSession(), self.id)
-        return super().delete(*args, **kwargs)
+        with transaction.atomic():  # they hear of it when it is gone, and not before
+            tell_all(DjangoSession(), self.id)
+            return super().delete(*args, **kwargs)
 
 
 class Slot(ScopedModel):

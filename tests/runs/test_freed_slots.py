@@ -1,11 +1,13 @@
 """Slots that nobody gives back: whoever is next in line is told, in the moment in which they become free."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from django.db import transaction
+from django.db.models.signals import pre_delete
 from django.utils.timezone import now
 
 from agents.services.database import database_time
@@ -158,3 +160,43 @@ def test_the_limit_is_reset_or_removed(told: Callable[[], UUID], limit: Concurre
 
     limit.delete()
     assert {told(), told()} == {first, second}
+
+
+def test_a_limit_that_is_switched_off_lets_everybody_in_line_pass(
+    told: Callable[[], UUID], limit: ConcurrencyLimit
+) -> None:
+    ask()
+    waiting = {ask(), ask()}
+
+    limit.active = False
+    limit.save()
+
+    assert {told(), told()} == waiting
+
+
+def test_nobody_hears_of_a_removal_before_the_limit_is_gone(
+    told: Callable[[], UUID], limit: ConcurrencyLimit
+) -> None:
+    ask()
+    first, second = ask(), ask()
+
+    with pytest.raises(RuntimeError, match="not now"), removals_fail():
+        limit.delete()
+    Waiter.objects.filter(lease=first).delete()
+    limit.save()
+
+    assert told() == second
+
+
+@contextmanager
+def removals_fail() -> Iterator[None]:
+    """Limits cannot be removed: it is found out at the last moment."""
+
+    def fail(**_: object) -> None:
+        raise RuntimeError("not now")
+
+    pre_delete.connect(fail, sender=ConcurrencyLimit)
+    try:
+        yield
+    finally:
+        pre_delete.disconnect(fail, sender=ConcurrencyLimit)
