@@ -14,6 +14,7 @@ from agents.models import Worker, WorkPool, WorkQueue
 from agents.models.work_pool import DEFAULT_POOL
 from agents.models.work_queue import DEFAULT_QUEUE
 from flows.models import Deployment
+from flows.unhurried import unhurried
 from runs.models import FlowRun
 from runs.models.flow_run import TERMINAL, StateType
 
@@ -89,7 +90,7 @@ def _refuse_if_needed(queue_ids: Sequence[UUID], what: str, force: bool) -> None
 
 def _move(queue_ids: Sequence[UUID], home: WorkQueue | None) -> None:
     """Move what still needs the queues; what is over forgets its queue, in batches."""
-    with transaction.atomic():
+    with unhurried():
         WorkQueue.objects.filter(id__in=queue_ids).update(paused=True, updated=Now())
         Deployment.objects.filter(work_queue__in=queue_ids).update(work_queue=home, updated=Now())
         open_runs = FlowRun.objects.filter(work_queue__in=queue_ids).exclude(state_type__in=TERMINAL)

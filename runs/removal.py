@@ -1,18 +1,18 @@
 """Deleting deployments, plans and runs without leaving runs that nobody could start."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
 
 from flows.models import Deployment
+from flows.unhurried import unhurried
 from runs.backfills.steer import cancel_backfill, open_backfills
 from runs.cancel_many import cancel_all
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
-from runs.session import DjangoSession, Transaction
+from runs.session import DjangoSession
 from runs.slots import wake_for_slots_of
 
 BATCH = 1000
@@ -38,19 +38,11 @@ def delete_deployment(deployment: Deployment) -> None:
 def delete_run(run_id: UUID, check: Callable[[FlowRun], None]) -> None:
     """Delete a run with all that belongs to it, unless `check` raises for its locked row. Whoever waits for
     its slots is woken."""
-    with unhurried() as tx:
+    with unhurried(), DjangoSession().transaction() as tx:
         locked = FlowRun.objects.select_for_update(of=("self",)).get(id=run_id)
         check(locked)
         wake_for_slots_of(tx, run_id)
         locked.delete()
-
-
-@contextmanager
-def unhurried() -> Iterator[Transaction]:
-    """A transaction in which statements of a server, too, may take any time."""
-    with DjangoSession().transaction() as tx:
-        tx.execute("SET LOCAL statement_timeout = 0")
-        yield tx
 
 
 def remove_planned(deployment_id: UUID) -> None:

@@ -17,6 +17,7 @@ from flows.catalog.slots import SlotRule, rule_of
 from flows.models import Calendar, Deployment, Schedule, Workspace
 from flows.models.schedule import CalendarPolicy, MissedRuns
 from flows.models.workspace import NAME_RULE
+from flows.unhurried import unhurried
 
 
 class UnfitParametersError(ScheduleError):
@@ -135,8 +136,9 @@ def replace_schedules(deployment: Deployment, wanted: Sequence[ScheduleSpec]) ->
     # The names that are given up are free before others take them.
     kept = {_key(spec) for spec in wanted}
     gone = [schedule.id for key, schedule in present.items() if key not in kept]
-    deployment.schedules.exclude(id__in=[each.id for each in present.values()]).delete()  # duplicates
-    Schedule.objects.filter(id__in=gone).delete()
+    with unhurried():
+        deployment.schedules.exclude(id__in=[each.id for each in present.values()]).delete()  # duplicates
+        Schedule.objects.filter(id__in=gone).delete()
     for key, spec in {_key(each): each for each in wanted}.items():
         if key in present:
             change_schedule(present[key], spec)

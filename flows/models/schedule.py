@@ -1,6 +1,7 @@
 """Schedules: when a deployment is due."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -9,6 +10,7 @@ from flows.models.calendar import Calendar
 from flows.models.deployment import Deployment
 from flows.scoping import ScopedModel
 from flows.sdk.ids import uuid7
+from flows.unhurried import unhurried
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -95,6 +97,11 @@ class Schedule(ScopedModel):
         if self.interval is not None:
             return f"every {self.interval}"
         return f"{self.cron or ' '.join(self.rrule.split())} {self.timezone}"
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Remove it; the runs that it made forget it, and that may be a year of them."""
+        with unhurried():
+            return super().delete(*args, **kwargs)
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.rule_text}" if self.slug else self.rule_text
