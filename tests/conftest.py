@@ -10,6 +10,7 @@ import redis
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from django.test import TransactionTestCase
+from hypothesis import HealthCheck, settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests import databases
@@ -17,6 +18,10 @@ from tests.processes import RunningStack
 
 # A good hash takes a third of a second, for each person of each test. Servers read the count in the hash.
 PBKDF2PasswordHasher.iterations = 1
+
+# On a busy machine, an example may take any time: that it was slow says nothing about the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -45,7 +45,7 @@ def changes_of_the_clock(zone: str, year: int) -> list[datetime]:
 
 
 @given(rule=RULES, start=MOMENTS, hours=st.integers(0, 24 * 40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_slots_do_not_depend_on_where_one_begins(rule: SlotRule, start: datetime, hours: int) -> None:
     later = start + timedelta(hours=hours)
 
@@ -57,7 +57,7 @@ def test_slots_do_not_depend_on_where_one_begins(rule: SlotRule, start: datetime
 
 
 @given(rule=RULES, year=st.integers(2020, 2029), choose=st.integers(0, 9), minutes=st.integers(-300, 1740))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nor_at_the_changes_of_the_clock(rule: SlotRule, year: int, choose: int, minutes: int) -> None:
     changes = changes_of_the_clock(rule.timezone, year)
     if not changes:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -100,8 +100,6 @@ class TestFlowRunMachine(TestCase, FlowRunMachine.TestCase):  # type: ignore[mis
     settings = settings(
         max_examples=25,
         stateful_step_count=20,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
     )
 
 
