@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -12,10 +13,11 @@ from flows.sdk import batching
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Aborted, LogLine, NewArtifact, NewFlowRun, Status, TaskRunEvent
 from flows.sdk.states import Completed, Pending, Running, State
+from runs.cancel import cancel
 from runs.logs import of_run
 from runs.models import Artifact, FlowRun, TaskRun, TaskRunState
 from runs.recorder import DatabaseRecorder
-from runs.session import PsycopgSession, conninfo_of_django
+from runs.session import DjangoSession, PsycopgSession, Transaction, conninfo_of_django
 from tests.factories import lease, make_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,6 +150,48 @@ def test_a_subflow_comes_to_be_with_its_first_state_in_one_transaction(
         (first, began), (second, went_on) = cursor.fetchall()
     assert (first, second) == ("Pending", "Running")
     assert began == went_on
+
+
+def test_a_subflow_whose_first_answer_got_lost_begins_once(
+    run: FlowRun, recorder: DatabaseRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = event(run, Running(), name="child-0")
+    recorder.task_event(stand_in)
+    info = recorder.begin(
+        NewFlowRun(uuid7(), "child", "brave-child", {}, parent_run_id=run.id,
+                   parent_task_run_id=stand_in.task_run_id)
+    )  # fmt: skip
+    answers = count(1)
+    whole = recorder._session.transaction
+
+    @contextlib.contextmanager
+    def losing() -> Iterator[Transaction]:
+        with whole() as tx:
+            yield tx
+        if next(answers) == 1:
+            raise psycopg.OperationalError("committed, and the answer got lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder._session, "transaction", losing)
+        assert recorder.transition(info.id, Running()).status is Status.ACCEPT
+
+    child = FlowRun.objects.get(id=info.id)
+    assert (child.state_type, child.run_count) == ("RUNNING", 1)
+    history = child.states.order_by("timestamp").values_list("name", flat=True)
+    assert list(history) == ["Pending", "Running"]
+
+
+def test_a_subflow_that_begins_when_its_root_has_been_killed_never_is(
+    run: FlowRun, recorder: DatabaseRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "FLUSH_SECONDS", 600)
+    info = recorder.begin(NewFlowRun(uuid7(), "child", "brave-child", {}, parent_run_id=run.id))
+    cancel(DjangoSession(), run.id, "somebody", force=True)
+
+    with pytest.raises(Aborted):
+        recorder.transition(info.id, Running())
+
+    assert not FlowRun.objects.filter(id=info.id).exists()
 
 
 def test_text_that_postgresql_cannot_hold_is_made_holdable(run: FlowRun, recorder: DatabaseRecorder) -> None:
