@@ -18,7 +18,7 @@ from flows.scoping import Actor
 from portal.access.actors import actor_of_user
 from portal.live.access import access_group, user_now
 from portal.live.publisher import run_group, workspace_group
-from portal.live.seats import TOO_MANY, Seat, why_not
+from portal.live.seats import TOO_MANY, why_not
 from runs.models import FlowRun
 
 NOT_LOGGED_IN = 4401
@@ -43,13 +43,12 @@ class HintConsumer(AsyncJsonWebsocketConsumer):
         self.watched = ""
         self.checking = asyncio.Lock()
         self.checker: asyncio.Task[None] | None = None
-        self.seat = Seat()
         self.waiting: dict[str, dict[str, Any]] = {}
         self.sender: asyncio.Task[None] | None = None
         # Only an accepted socket can tell its page why it is closed.
         await self.accept()
         if self.scope["user"].is_authenticated:
-            if not self.seat.take(("user", self.scope["user"].pk)):
+            if not self.scope["seat"].take(("user", self.scope["user"].pk)):
                 await self.close(TOO_MANY, why_not())
                 return
             # Before the check: a change in between must not go unheard.
@@ -96,7 +95,6 @@ class HintConsumer(AsyncJsonWebsocketConsumer):
         raise NotImplementedError
 
     async def disconnect(self, code: int) -> None:
-        self.seat.leave()
         for task in (self.sender, self.checker):
             if task:
                 task.cancel()

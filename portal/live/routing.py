@@ -9,10 +9,10 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path, re_path
 
 from portal.live.consumers import RunConsumer, RunsConsumer
+from portal.live.seats import seated
 from portal.prefect.events_in import events_in
 from portal.prefect.events_out import events_out
 from portal.prefect.logs_out import logs_out
-from portal.prefect.opening import seated
 
 
 class Nowhere(AsyncWebsocketConsumer):
@@ -23,8 +23,8 @@ class Nowhere(AsyncWebsocketConsumer):
 
 
 websocket_urlpatterns = [
-    path("ws/runs", RunsConsumer.as_asgi()),
-    path("ws/runs/<uuid:run_id>", RunConsumer.as_asgi()),
+    path("ws/runs", seated(RunsConsumer.as_asgi())),
+    path("ws/runs/<uuid:run_id>", seated(RunConsumer.as_asgi())),
 ]
 elsewhere = re_path("", Nowhere.as_asgi())
 

@@ -5,6 +5,8 @@ from collections.abc import Hashable
 
 from django.conf import settings
 
+from portal.live.asgi_types import Application, Receive, Scope, Send
+
 TOO_MANY = 4429  # the close code for pages
 
 _taken: Counter[Hashable] = Counter()
@@ -38,3 +40,16 @@ class Seat:
         if not _taken[self._holder]:
             del _taken[self._holder]
         self._holder = None
+
+
+def seated(application: Application) -> Application:
+    """The application of a socket with a `Seat` in its scope, which is left however the socket ends."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seat = Seat()
+        try:
+            await application({**scope, "seat": seat}, receive, send)
+        finally:
+            seat.leave()
+
+    return app

@@ -12,16 +12,13 @@ from pydantic import ValidationError
 
 from flows.models import Membership
 from portal.api.base.errors import first_problem
+from portal.live.asgi_types import Message, Receive, Scope, Send
 from portal.prefect.incoming import ClientEvent, read_event, store
 from portal.prefect.opening import (
     BAD_FRAME,
     NOT_AUTHORISED,
     Client,
     Gone,
-    Message,
-    Receive,
-    Scope,
-    Send,
     Socket,
     client_of,
     open_socket,

@@ -13,15 +13,13 @@ from django.db.models import Q
 from agents.services.database import database_time
 from flows.models import Membership
 from portal.api.events.pages import COLUMNS
+from portal.live.asgi_types import Receive, Scope, Send
 from portal.prefect.event_feed import Listener, Row, listening
 from portal.prefect.event_filter import EVENT_FILTER, EventFilter
 from portal.prefect.opening import (
     TRY_AGAIN,
     Client,
     Gone,
-    Receive,
-    Scope,
-    Send,
     Socket,
     open_socket,
     persistently,

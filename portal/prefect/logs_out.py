@@ -14,14 +14,12 @@ from pydantic.dataclasses import dataclass
 from agents.services.database import database_time
 from flows.models import Membership
 from portal.api.logs.lines import COLUMNS, lines_as_json
+from portal.live.asgi_types import Receive, Scope, Send
 from portal.live.hints import hints_of
 from portal.live.publisher import run_group
 from portal.prefect.opening import (
     Client,
     Gone,
-    Receive,
-    Scope,
-    Send,
     Socket,
     open_socket,
     persistently,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
@@ -20,15 +20,11 @@ from portal.access.authentication import text_of
 from portal.access.tokens import find_token
 from portal.api.base.errors import first_problem
 from portal.api.base.renderers import OrjsonRenderer
-from portal.live.seats import Seat, why_not
+from portal.live.asgi_types import Message, Receive, Scope, Send
+from portal.live.seats import why_not
 
 logger = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Scope = MutableMapping[str, Any]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Result = TypeVar("Result")
 Filter = TypeVar("Filter")
 
@@ -121,19 +117,6 @@ async def open_socket(
         await socket.close(TRY_AGAIN, why_not())
     await socket.tell({"type": "auth_success"})
     return socket, client
-
-
-def seated(application: Application) -> Application:
-    """The application of a socket, which gives its place back however it ends."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seat = Seat()
-        try:
-            await application({**scope, "seat": seat}, receive, send)
-        finally:
-            seat.leave()
-
-    return app
 
 
 async def in_thread(work: Callable[..., Result], *args: Any) -> Result:

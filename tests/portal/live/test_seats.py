@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from portal.live.seats import Seat, _taken
-from portal.prefect.opening import seated
+from portal.live.seats import Seat, _taken, seated
 
 
 def test_there_are_so_many_places_for_each(settings: Any) -> None:

@@ -12,17 +12,18 @@ from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.test import Client
+from redis.exceptions import RedisError
 
 from flows.models import Membership, Workspace
 from portal.asgi import application
 from portal.live.consumers import FORBIDDEN, NOT_LOGGED_IN
 from portal.live.publisher import publish
 from portal.live.routing import websocket_urlpatterns
-from portal.live.seats import TOO_MANY
+from portal.live.seats import TOO_MANY, _taken
 from runs.announce import RunChanged
 from runs.models import FlowRun
 from tests.factories import make_deployment, make_queue, make_run
-from tests.processes import PATIENCE, RunningStack
+from tests.processes import PATIENCE, RunningStack, free_port
 
 OURS = "http://localhost"
 
@@ -319,3 +320,17 @@ async def test_one_socket_too_many_is_closed(paths: list[str], settings: Any) ->
     async with socket(paths[0], cookie) as third:
         assert await third.connect()
         assert "joined" in await third.hint()
+
+
+async def test_a_socket_that_breaks_keeps_no_place(paths: list[str], settings: Any) -> None:
+    cookie = await sync_to_async(lambda: cookie_of(member()))()
+    layer = settings.CHANNEL_LAYERS["default"]
+    nobody = {**layer["CONFIG"], "hosts": [f"redis://127.0.0.1:{free_port()}"]}
+    settings.CHANNEL_LAYERS = {"default": {**layer, "CONFIG": nobody}}
+
+    for path in paths:
+        with pytest.raises(RedisError):
+            async with socket(path, cookie) as opened:
+                await opened.connect()
+
+    assert not _taken
