@@ -1,12 +1,13 @@
 """Our admin site: the shell around every page, and the dashboard."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.apps import AppConfig
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage
+from django.db.models import Model
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, reverse
@@ -49,12 +50,25 @@ class PortalAdminSite(AdminSite):
         self.disable_action("delete_selected")
 
     def register_when_needed(self, register: Callable[[], None]) -> None:
-        """Have `register` called once, before the first route or check of this site is made."""
+        """Have `register` called before the first route or check of this site is made, or a page taken out.
+
+        It is called again as long as it fails: otherwise only the first to ask would hear of it, and all
+        others would find a part of the pages.
+        """
         self._not_yet.append(register)
 
     def _register(self) -> None:
-        while self._not_yet:
-            self._not_yet.pop()()
+        waiting, self._not_yet = self._not_yet, []
+        try:
+            for register in waiting:
+                register()
+        except BaseException:
+            self._not_yet = waiting
+            raise
+
+    def unregister(self, model_or_iterable: type[Model] | Iterable[type[Model]]) -> None:
+        self._register()  # a project may put pages of its own in place of ours
+        super().unregister(model_or_iterable)
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         self._register()

@@ -51,11 +51,24 @@ def test_a_change_that_takes_too_long_may_be_tried_again(overlong: None, operato
 def test_a_page_says_it_too(overlong: None, client: Client, admin_user: Any) -> None:
     client.force_login(admin_user)
 
-    answer = client.get("/admin/runs/flowrun/")
+    answer = client.get("/admin/runs/flowrun/?q=etl")
 
     assert answer.status_code == 503
-    assert b"took longer than 15 s" in answer.content
+    assert b"This question took longer than 15 s" in answer.content
     assert b"Without filters" in answer.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_that_changes_something_does_not_speak_of_filters(
+    overlong: None, client: Client, admin_user: Any
+) -> None:
+    client.force_login(admin_user)
+
+    answer = client.post(f"/admin/runs/flowrun/{FlowRun.objects.get().id}/cancel")
+
+    assert answer.status_code == 503
+    assert b"This change took longer than 15 s" in answer.content
+    assert b"ilter" not in answer.content
 
 
 def test_connections_of_servers_have_the_time_limit_and_those_of_agents_have_not() -> None:

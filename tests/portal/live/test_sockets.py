@@ -12,7 +12,6 @@ from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.test import Client
-from redis.exceptions import RedisError
 
 from flows.models import Membership, Workspace
 from portal.asgi import application
@@ -23,17 +22,28 @@ from portal.live.seats import TOO_MANY, _taken
 from runs.announce import RunChanged
 from runs.models import FlowRun
 from tests.factories import make_deployment, make_queue, make_run
-from tests.processes import PATIENCE, RunningStack, free_port
+from tests.processes import PATIENCE, RunningStack
 
 OURS = "http://localhost"
+
+
+def scope_of(path: str, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """What a server says of a socket."""
+    scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers}
+    return {**scope, "subprotocols": []}
+
+
+def headers_of(cookie: str, origin: str | None = OURS) -> list[tuple[bytes, bytes]]:
+    """What a browser sends."""
+    headers = [(b"host", b"localhost"), (b"cookie", cookie.encode())]
+    return headers if origin is None else [*headers, (b"origin", origin.encode())]
 
 
 class Socket:
     """A page's end of a socket of our application."""
 
     def __init__(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
-        scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers}
-        self.instance = ApplicationCommunicator(application, {**scope, "subprotocols": []})
+        self.instance = ApplicationCommunicator(application, scope_of(path, headers))
 
     async def connect(self) -> bool:
         """Whether the socket was accepted."""
@@ -95,10 +105,7 @@ def cookie_of(user: AbstractUser | None) -> str:
 
 @asynccontextmanager
 async def socket(path: str, cookie: str, origin: str | None = OURS) -> AsyncIterator[Socket]:
-    headers = [(b"host", b"localhost"), (b"cookie", cookie.encode())]
-    if origin is not None:
-        headers.append((b"origin", origin.encode()))
-    opened = Socket(path, headers)
+    opened = Socket(path, headers_of(cookie, origin))
     yield opened
     await opened.leave()
 
@@ -322,15 +329,18 @@ async def test_one_socket_too_many_is_closed(paths: list[str], settings: Any) ->
         assert "joined" in await third.hint()
 
 
-async def test_a_socket_that_breaks_keeps_no_place(paths: list[str], settings: Any) -> None:
+async def test_a_page_that_is_gone_before_it_is_answered_keeps_no_place(paths: list[str]) -> None:
     cookie = await sync_to_async(lambda: cookie_of(member()))()
-    layer = settings.CHANNEL_LAYERS["default"]
-    nobody = {**layer["CONFIG"], "hosts": [f"redis://127.0.0.1:{free_port()}"]}
-    settings.CHANNEL_LAYERS = {"default": {**layer, "CONFIG": nobody}}
+
+    async def gone(message: Any) -> None:
+        if message["type"] == "websocket.send":
+            raise OSError("the client has disconnected")  # as uvicorn does
+
+    async def connect() -> dict[str, str]:
+        return {"type": "websocket.connect"}
 
     for path in paths:
-        with pytest.raises(RedisError):
-            async with socket(path, cookie) as opened:
-                await opened.connect()
+        with pytest.raises(OSError, match="disconnected"):
+            await application(scope_of(path, headers_of(cookie)), connect, gone)
 
     assert not _taken
