@@ -140,13 +140,14 @@ class PsycopgSession:
         """Tell PostgreSQL another name, now if the connection is open. Never raises.
 
         What another process has prepared on it goes: this one would give the same names to other statements.
+        So these two are not prepared, however often they are executed: the name may be taken by that process.
         """
         self._conninfo = {**self._conninfo, "application_name": application_name}
         if self._connection is not None:
-            with suppress(psycopg.Error):
-                [(_, has_prepared)] = self.execute(RENAME, [application_name])
-                if has_prepared:
-                    self.execute("DEALLOCATE ALL")
+            with suppress(psycopg.Error), self._ready() as connection:
+                row = connection.execute(RENAME.encode(), [application_name], prepare=False).fetchone()
+                if row and row[1]:
+                    connection.execute("DEALLOCATE ALL", prepare=False)
 
     def leave_open(self) -> bool:
         """Let go of the connection without closing it: another process has a copy. False, and it

@@ -92,6 +92,24 @@ def test_what_a_child_leaves_in_good_order_is_kept(spare: Spare) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_statements_that_children_prepare_are_never_in_each_others_way(spare: Spare) -> None:
+    def run() -> None:
+        session = spare.session_for("portal run otter")
+        for n in range(7):  # from the sixth time on, a statement is prepared
+            session.execute("SELECT 1")
+            session.execute("SELECT %s + 1", [n])
+        spare.leave(session)
+
+    spare.prepare()
+    first = backends(NAME)
+
+    for _ in range(10):
+        borrow(spare, run)
+        spare.prepare()
+        assert backends(NAME) == first, "a child that fails leaves no connection"
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["ends without leaving it", "in a transaction", "with one of its own"])
 def test_any_other_is_let_go_of(spare: Spare, how: str) -> None:
     spare.prepare()
