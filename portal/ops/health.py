@@ -71,10 +71,19 @@ def _migrations_of_code() -> set[tuple[str, str]]:
     found = set()
     for app in apps.get_app_configs():
         module = settings.MIGRATION_MODULES.get(app.label, f"{app.name}.migrations")
-        if module is not None and find_spec(module) is not None:
+        if module is not None and _is_package(module):
             files = pkgutil.iter_modules(import_module(module).__path__)
             found |= {(app.label, file.name) for file in files if not file.ispkg and file.name[0] not in "_~"}
     return found
+
+
+def _is_package(module: str) -> bool:
+    """Whether Django finds migrations there: a folder without `__init__.py` is none to it."""
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:  # an app of a single file
+        return False
+    return spec is not None and spec.origin is not None
 
 
 def _migrations_applied() -> set[tuple[str, str]]:

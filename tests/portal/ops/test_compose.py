@@ -57,6 +57,21 @@ def test_the_customers_names_are_read() -> None:
     assert server["ports"] == ["4300:4200"]
 
 
+def test_each_variable_of_the_example_reaches_a_service() -> None:
+    named = re.findall(r"^#?([A-Z]\w+)=", (PROJECT / ".env.example").read_text(), re.MULTILINE)
+    read = set(re.findall(r"\$\{(\w+)", (PROJECT / "compose.yaml").read_text()))
+
+    assert named
+    assert set(named) - read == set()
+
+
+def test_each_number_of_the_settings_is_in_the_readme() -> None:
+    numbers = re.findall(r'_number\("(\w+)"', (PROJECT / "portal" / "settings.py").read_text())
+
+    assert numbers
+    assert [name for name in numbers if f"`{name}`" not in (PROJECT / "README.md").read_text()] == []
+
+
 def test_isolated_runs_reach_the_server_by_its_name() -> None:
     services = compose(SECRETS)
 

@@ -102,3 +102,10 @@ def test_not_ready_before_there_are_tables(client: Client) -> None:
 
 def test_the_migrations_of_the_code_are_those_that_django_knows() -> None:
     assert health._migrations_of_code() == set(MigrationLoader(None).disk_migrations)
+
+
+def test_apps_of_a_single_file_have_no_migrations() -> None:
+    assert health._is_package("runs.migrations")
+    assert not health._is_package("json.migrations"), "there is none in this package"
+    assert not health._is_package("uuid.migrations"), "a module holds no others"
+    assert not health._is_package("static"), "a folder without __init__.py"
