@@ -22,10 +22,11 @@ class Nowhere(AsyncWebsocketConsumer):
         await self.close()
 
 
-websocket_urlpatterns = [
-    path("ws/runs", seated(RunsConsumer.as_asgi())),
-    path("ws/runs/<uuid:run_id>", seated(RunConsumer.as_asgi())),
-]
+PAGE_SOCKETS: dict[str, Any] = {
+    "ws/runs": seated(RunsConsumer.as_asgi()),
+    "ws/runs/<uuid:run_id>": seated(RunConsumer.as_asgi()),
+}
+websocket_urlpatterns = [path(*route) for route in PAGE_SOCKETS.items()]
 elsewhere = re_path("", Nowhere.as_asgi())
 
 # Those of Prefect's clients, which show a token. Cookies open none of them, so their origin does not matter.

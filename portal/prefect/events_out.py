@@ -21,6 +21,7 @@ from portal.prefect.opening import (
     Client,
     Gone,
     Socket,
+    asked,
     open_socket,
     persistently,
     read_filter,
@@ -53,7 +54,7 @@ async def _send_stored(socket: Socket, client: Client, wanted: EventFilter) -> s
     """Send what happened since the filter's time, oldest first; return the ids."""
     sent: set[UUID] = set()
     after: tuple[datetime, UUID] | None = None
-    while rows := await persistently(_stored, client, wanted, after):
+    while rows := await asked(socket, _stored, client, wanted, after):
         after = rows[-1]["occurred"], rows[-1]["id"]
         for row in rows:
             if wanted.includes(row):

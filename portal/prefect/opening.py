@@ -17,6 +17,7 @@ from flows.models import Membership
 from flows.scoping import Actor
 from portal.access.actors import actor_of_user, has_role
 from portal.access.authentication import text_of
+from portal.access.overlong import took_too_long, what_happened
 from portal.access.tokens import find_token
 from portal.api.base.errors import first_problem
 from portal.api.base.renderers import OrjsonRenderer
@@ -135,6 +136,23 @@ async def persistently(work: Callable[..., Result], *args: Any) -> Result:
             logger.warning("A socket waits for PostgreSQL: %s", error)
         await asyncio.sleep(back_off)
         back_off = min(LONGEST_BACK_OFF, 2 * back_off)
+
+
+async def asked(socket: Socket, work: Callable[..., Result], *args: Any) -> Result:
+    """`persistently`, what a client asked for. Raises Gone if it takes too long: so it would each time."""
+
+    def once() -> tuple[Result] | None:
+        try:
+            return (work(*args),)
+        except OperationalError as error:
+            if not took_too_long(error):
+                raise
+            return None
+
+    found = await persistently(once)
+    if found is None:
+        await socket.close(BAD_FRAME, what_happened())
+    return found[0]
 
 
 def client_of(token: str, role: Membership.Role) -> Client | str:
