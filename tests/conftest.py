@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -49,6 +50,24 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
     databases.drop(name)
 
 
+@contextmanager
+def fresh_stack(blocker: DjangoDbBlocker, folder: Path) -> Iterator[RunningStack]:
+    """A committed database of its own and an empty Redis; this process's ORM is pointed at that database."""
+    original = connection.settings_dict["NAME"]
+    name = f"stack_{uuid4().hex[:12]}"
+    databases.copy(name)
+    redis.Redis.from_url(os.environ["REDIS_URL"]).flushall()
+    running = RunningStack(databases.url_of(name), os.environ["REDIS_URL"], folder)
+    with blocker.unblock():
+        databases.use(name)
+        try:
+            yield running
+        finally:
+            running.stop()
+            databases.use(original)
+            databases.drop(name)
+
+
 @pytest.fixture
 def stack(
     django_db_setup: None,
@@ -63,16 +82,5 @@ def stack(
     """
     if {"db", "transactional_db"} & set(request.fixturenames):
         pytest.fail("use either `stack` or `db`: other processes cannot see an open transaction")
-    original = connection.settings_dict["NAME"]
-    name = f"stack_{uuid4().hex[:12]}"
-    databases.copy(name)
-    redis.Redis.from_url(os.environ["REDIS_URL"]).flushall()
-    running = RunningStack(databases.url_of(name), os.environ["REDIS_URL"], tmp_path)
-    with django_db_blocker.unblock():
-        databases.use(name)
-        try:
-            yield running
-        finally:
-            running.stop()
-            databases.use(original)
-            databases.drop(name)
+    with fresh_stack(django_db_blocker, tmp_path) as running:
+        yield running
