@@ -16,6 +16,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests import databases
 from tests.processes import RunningStack
+from tests.standing import StandingServer
 
 # A good hash takes a third of a second, for each person of each test. Servers read the count in the hash.
 PBKDF2PasswordHasher.iterations = 1
@@ -84,3 +85,12 @@ def stack(
         pytest.fail("use either `stack` or `db`: other processes cannot see an open transaction")
     with fresh_stack(django_db_blocker, tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def standing(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StandingServer]:
+    """A server for all tests of a module. Each of them calls its `ready` and its `empty` first."""
+    with fresh_stack(django_db_blocker, tmp_path_factory.mktemp("standing")) as running:
+        yield StandingServer(running)

@@ -17,11 +17,6 @@ TABLES = """
     SELECT relname FROM pg_class
     WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace
 """
-OTHERS = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-      AND backend_type = 'client backend' AND state <> 'idle'
-"""
 
 
 def url_of(database: str) -> str:
@@ -88,13 +83,6 @@ def empty() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # in any order, and without triggers
         cursor.execute(_deletions())
-
-
-def others_are_idle() -> bool:
-    """Whether no other connection executes anything in this database, or is inside of a transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute(OTHERS)
-        return cursor.fetchone() == (0,)
 
 
 @cache

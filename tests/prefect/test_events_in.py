@@ -8,10 +8,10 @@ from flows.models import Workspace
 from runs.models import Event, FlowRun, TaskRun, TaskRunState
 from tests.factories import lease, make_deployment, make_queue, make_run
 from tests.prefect.runs import prefect_run
-from tests.prefect.serving import Serving, revoke_all, server, serving, token_of
+from tests.prefect.serving import Serving, revoke_all, serving, token_of
 from tests.prefect.sockets import ClientSocket, event, task_event
 
-__all__ = ["server", "serving"]
+__all__ = ["serving"]
 PATH = "events/in"
 
 

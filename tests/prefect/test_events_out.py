@@ -27,11 +27,11 @@ from runs.models import FlowRun, FlowRunState
 from runs.session import DjangoSession, PsycopgSession, conninfo_of_django
 from runs.transition import transition
 from tests.factories import make_run
-from tests.prefect.serving import Serving, revoke_all, server, serving, token_of
+from tests.prefect.serving import Serving, revoke_all, serving, token_of
 from tests.prefect.sockets import ClientSocket, event
 from tests.processes import PATIENCE, RunningStack, wait_until
 
-__all__ = ["server", "serving"]
+__all__ = ["serving"]
 
 
 @contextmanager

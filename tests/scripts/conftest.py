@@ -11,7 +11,8 @@ from django.contrib.auth import get_user_model
 
 from flows.models import Membership, Workspace
 from portal.access.tokens import create_token
-from tests.processes import PROJECT, Child, RunningStack, answers, free_port, wait_until
+from tests.processes import PROJECT, Child, RunningStack
+from tests.standing import StandingServer
 
 SCRIPT = Path(__file__).with_name("script.py")
 
@@ -19,20 +20,21 @@ SCRIPT = Path(__file__).with_name("script.py")
 class Server:
     """`manage.py serve`, which may be killed and started again, and scripts that use it."""
 
-    def __init__(self, stack: RunningStack) -> None:
-        self.folder = stack.folder
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/api"
+    def __init__(self, standing: StandingServer, folder: Path) -> None:
+        self.folder = folder
+        self.url = standing.url
+        self._standing = standing
+        self.process = self.start()
+        standing.empty()
         self.key = create_token(
             get_user_model().objects.create_superuser("admin"), Workspace.objects.get(name="default")
         )[1]
-        self._stack = stack
         self._scripts: list[subprocess.Popen[str]] = []
-        self.process = self.start()
+        self._agents = RunningStack(standing.stack.database_url, standing.stack.redis_url, folder)
 
     def start(self) -> Child:
-        self.process = self._stack.start("serve", "--port", str(self.port))
-        wait_until(lambda: answers(self.port), what="the server answers")
+        """Start the server, unless it runs."""
+        self.process = self._standing.ready()
         return self.process
 
     def script(self, flow: str, file: Path = SCRIPT, **environment: str) -> "subprocess.Popen[str]":
@@ -51,7 +53,7 @@ class Server:
 
     def agent(self) -> None:
         """Start an agent of the default queue."""
-        self._stack.start("rqworker", "default").wait_for(" serves ")
+        self._agents.start("rqworker", "default").wait_for(" serves ")
 
     def key_of(self, role: str) -> str:
         """An API key of a new user with this role."""
@@ -60,14 +62,16 @@ class Server:
         Membership.objects.create(user=user, workspace=workspace, role=role)
         return create_token(user, workspace)[1]
 
-    def stop_scripts(self) -> None:
+    def stop(self) -> None:
+        """End scripts and agents; the server stays for the next test."""
+        self._agents.stop()
         for process in self._scripts:
             process.kill()
             process.communicate()
 
 
 @pytest.fixture
-def server(stack: RunningStack) -> Iterator[Server]:
-    running = Server(stack)
+def server(standing: StandingServer, tmp_path: Path) -> Iterator[Server]:
+    running = Server(standing, tmp_path)
     yield running
-    running.stop_scripts()
+    running.stop()
