@@ -1,5 +1,9 @@
 """A server for all tests of a module: to start one takes longer than most of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import redis
 from django.db import connection
 
@@ -33,6 +37,17 @@ class StandingServer:
             self._child = self.stack.start("serve", "--port", str(self.port))
             wait_until(lambda: answers(self.port), what="the server answers")
         return self._child
+
+    @contextmanager
+    def helped(self, folder: Path) -> Iterator[RunningStack]:
+        """Agents and other helpers of one test, which finds all empty; they end with it."""
+        self.ready()
+        self.empty()
+        helpers = RunningStack(self.stack.database_url, self.stack.redis_url, folder)
+        try:
+            yield helpers
+        finally:
+            helpers.stop()
 
     def empty(self) -> None:
         """Forget all that earlier tests have made.

@@ -20,17 +20,16 @@ SCRIPT = Path(__file__).with_name("script.py")
 class Server:
     """`manage.py serve`, which may be killed and started again, and scripts that use it."""
 
-    def __init__(self, standing: StandingServer, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, standing: StandingServer, stack: RunningStack) -> None:
+        self.folder = stack.folder
         self.url = standing.url
         self._standing = standing
+        self._stack = stack
         self.process = self.start()
-        standing.empty()
         self.key = create_token(
             get_user_model().objects.create_superuser("admin"), Workspace.objects.get(name="default")
         )[1]
         self._scripts: list[subprocess.Popen[str]] = []
-        self._agents = RunningStack(standing.stack.database_url, standing.stack.redis_url, folder)
 
     def start(self) -> Child:
         """Start the server, unless it runs."""
@@ -53,7 +52,7 @@ class Server:
 
     def agent(self) -> None:
         """Start an agent of the default queue."""
-        self._agents.start("rqworker", "default").wait_for(" serves ")
+        self._stack.start("rqworker", "default").wait_for(" serves ")
 
     def key_of(self, role: str) -> str:
         """An API key of a new user with this role."""
@@ -62,9 +61,7 @@ class Server:
         Membership.objects.create(user=user, workspace=workspace, role=role)
         return create_token(user, workspace)[1]
 
-    def stop(self) -> None:
-        """End scripts and agents; the server stays for the next test."""
-        self._agents.stop()
+    def stop_scripts(self) -> None:
         for process in self._scripts:
             process.kill()
             process.communicate()
@@ -72,6 +69,7 @@ class Server:
 
 @pytest.fixture
 def server(standing: StandingServer, tmp_path: Path) -> Iterator[Server]:
-    running = Server(standing, tmp_path)
-    yield running
-    running.stop()
+    with standing.helped(tmp_path) as stack:
+        running = Server(standing, stack)
+        yield running
+        running.stop_scripts()
