@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests import databases
 from tests.processes import RunningStack
+from tests.standing import StandingServer
 
 # A good hash takes a third of a second, for each person of each test. Servers read the count in the hash.
 PBKDF2PasswordHasher.iterations = 1
@@ -28,6 +30,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what touches the database: `.ci/run` runs it on each version of PostgreSQL."""
     if item.get_closest_marker("django_db") or "django_db_setup" in getattr(item, "fixturenames", ()):
         item.add_marker("database")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: at the end, one test process would wait for the other."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +56,24 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
     databases.drop(name)
 
 
+@contextmanager
+def fresh_stack(blocker: DjangoDbBlocker, folder: Path) -> Iterator[RunningStack]:
+    """A committed database of its own and an empty Redis; this process's ORM is pointed at that database."""
+    original = connection.settings_dict["NAME"]
+    name = f"stack_{uuid4().hex[:12]}"
+    databases.copy(name)
+    redis.Redis.from_url(os.environ["REDIS_URL"]).flushall()
+    running = RunningStack(databases.url_of(name), os.environ["REDIS_URL"], folder)
+    with blocker.unblock():
+        databases.use(name)
+        try:
+            yield running
+        finally:
+            running.stop()
+            databases.use(original)
+            databases.drop(name)
+
+
 @pytest.fixture
 def stack(
     django_db_setup: None,
@@ -63,16 +88,14 @@ def stack(
     """
     if {"db", "transactional_db"} & set(request.fixturenames):
         pytest.fail("use either `stack` or `db`: other processes cannot see an open transaction")
-    original = connection.settings_dict["NAME"]
-    name = f"stack_{uuid4().hex[:12]}"
-    databases.copy(name)
-    redis.Redis.from_url(os.environ["REDIS_URL"]).flushall()
-    running = RunningStack(databases.url_of(name), os.environ["REDIS_URL"], tmp_path)
-    with django_db_blocker.unblock():
-        databases.use(name)
-        try:
-            yield running
-        finally:
-            running.stop()
-            databases.use(original)
-            databases.drop(name)
+    with fresh_stack(django_db_blocker, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def standing(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StandingServer]:
+    """A server for all tests of a module. Each of them calls its `ready` and its `empty` first."""
+    with fresh_stack(django_db_blocker, tmp_path_factory.mktemp("standing")) as running:
+        yield StandingServer(running)

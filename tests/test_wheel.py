@@ -42,9 +42,9 @@ def test_the_sdk_of_the_wheel_needs_no_django(tmp_path: Path) -> None:
             shutil.copy(path, source)
     run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(source)])
     (wheel,) = tmp_path.glob("*.whl")
-    run([sys.executable, "-m", "venv", str(tmp_path / "bare")])
+    run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")])
     python = str(tmp_path / "bare" / "bin" / "python")
-    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)])
+    run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", str(wheel)])
 
     assert "total: 6" in run([python, "-I", "-c", SCRIPT])
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from flows.models import Deployment
 from runs.models import Log
 from tests.factories import make_deployment, make_queue
 from tests.faults.conftest import Stage
-from tests.processes import Child, RunningStack, free_port
+from tests.processes import Child, RunningStack
+from tests.standing import StandingServer
 
 FOLDER = Path(__file__).parent
 POOL = "isolated"
@@ -25,16 +27,11 @@ OWN = {  # others are those of `tests.faults`
 class IsolatedStage(Stage):
     """Runs the flows of `flow_file.py` in the pool `isolated`, which is of type `process`."""
 
-    def __init__(self, stack: RunningStack) -> None:
+    def __init__(self, stack: RunningStack, api_url: str) -> None:
         super().__init__(stack)
-        self.port = free_port()
+        self.api_url = api_url
         self.queue = make_queue(pool=POOL)
         self.pool(type=WorkPool.Type.PROCESS)
-        self.stack.start("serve", "--port", str(self.port)).wait_for("Serving on")
-
-    @property
-    def api_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
 
     def pool(self, **fields: Any) -> None:
         """Change the pool."""
@@ -66,5 +63,6 @@ class IsolatedStage(Stage):
 
 
 @pytest.fixture
-def stage(stack: RunningStack) -> IsolatedStage:
-    return IsolatedStage(stack)
+def stage(standing: StandingServer, tmp_path: Path) -> Iterator[IsolatedStage]:
+    with standing.helped(tmp_path) as stack:
+        yield IsolatedStage(stack, standing.url)

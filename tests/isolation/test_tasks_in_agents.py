@@ -1,5 +1,6 @@
 """`AgentsTaskRunner` in isolated runs: their tasks go, through the API, to agents that fork."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.factories import make_deployment, make_queue
 from tests.faults.conftest import Stage, is_alive
 from tests.isolation.conftest import IsolatedStage
 from tests.processes import RunningStack, wait_until
+from tests.standing import StandingServer
 
 pytestmark = pytest.mark.processes
 
@@ -21,8 +23,8 @@ RUNNERS = Path(__file__).parent.parent / "runners"
 class SpreadStage(IsolatedStage):
     """Isolated runs of the flows of `tests/runners`, and an agent of the default pool that helps them."""
 
-    def __init__(self, stack: RunningStack) -> None:
-        super().__init__(stack)
+    def __init__(self, stack: RunningStack, api_url: str) -> None:
+        super().__init__(stack, api_url)
         make_queue()
         self.agent()
 
@@ -36,8 +38,9 @@ class SpreadStage(IsolatedStage):
 
 
 @pytest.fixture
-def stage(stack: RunningStack) -> SpreadStage:
-    return SpreadStage(stack)
+def stage(standing: StandingServer, tmp_path: Path) -> Iterator[SpreadStage]:
+    with standing.helped(tmp_path) as stack:
+        yield SpreadStage(stack, standing.url)
 
 
 def test_tasks_run_in_agents_and_report_to_their_flow(stage: SpreadStage) -> None:

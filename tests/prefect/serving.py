@@ -9,7 +9,8 @@ from flows.models import Membership, Workspace
 from portal.access.models import ApiToken
 from portal.access.tokens import create_token
 from tests.prefect.sockets import ClientSocket
-from tests.processes import Child, RunningStack, answers, free_port, wait_until
+from tests.processes import Child
+from tests.standing import StandingServer
 
 
 @dataclass
@@ -33,12 +34,11 @@ def token_of(role: str, workspace: str = "default") -> str:
 
 
 @pytest.fixture
-def serving(stack: RunningStack) -> Serving:
-    port = free_port()
-    child = stack.start("serve", "--port", str(port))
-    token = token_of("operator")
-    wait_until(lambda: answers(port), what="the server answers")
-    return Serving(port, child, token)
+def serving(standing: StandingServer) -> Serving:
+    """A server that knows nobody but its operator."""
+    child = standing.ready()
+    standing.empty()
+    return Serving(standing.port, child, token_of("operator"))
 
 
 def revoke_all() -> None:

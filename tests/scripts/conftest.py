@@ -11,7 +11,8 @@ from django.contrib.auth import get_user_model
 
 from flows.models import Membership, Workspace
 from portal.access.tokens import create_token
-from tests.processes import PROJECT, Child, RunningStack, answers, free_port, wait_until
+from tests.processes import PROJECT, Child, RunningStack
+from tests.standing import StandingServer
 
 SCRIPT = Path(__file__).with_name("script.py")
 
@@ -19,20 +20,20 @@ SCRIPT = Path(__file__).with_name("script.py")
 class Server:
     """`manage.py serve`, which may be killed and started again, and scripts that use it."""
 
-    def __init__(self, stack: RunningStack) -> None:
+    def __init__(self, standing: StandingServer, stack: RunningStack) -> None:
         self.folder = stack.folder
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.url = standing.url
+        self._standing = standing
+        self._stack = stack
+        self.process = self.start()
         self.key = create_token(
             get_user_model().objects.create_superuser("admin"), Workspace.objects.get(name="default")
         )[1]
-        self._stack = stack
         self._scripts: list[subprocess.Popen[str]] = []
-        self.process = self.start()
 
     def start(self) -> Child:
-        self.process = self._stack.start("serve", "--port", str(self.port))
-        wait_until(lambda: answers(self.port), what="the server answers")
+        """Start the server, unless it runs."""
+        self.process = self._standing.ready()
         return self.process
 
     def script(self, flow: str, file: Path = SCRIPT, **environment: str) -> "subprocess.Popen[str]":
@@ -67,7 +68,8 @@ class Server:
 
 
 @pytest.fixture
-def server(stack: RunningStack) -> Iterator[Server]:
-    running = Server(stack)
-    yield running
-    running.stop_scripts()
+def server(standing: StandingServer, tmp_path: Path) -> Iterator[Server]:
+    with standing.helped(tmp_path) as stack:
+        running = Server(standing, stack)
+        yield running
+        running.stop_scripts()
