@@ -210,7 +210,7 @@ PORTAL_HEARTBEAT_SECONDS = _number("PORTAL_HEARTBEAT_SECONDS", 180)
 # Days after which Prefect workers are forgotten that nothing was heard of; 0: never.
 PORTAL_WORKER_DAYS = min(_number("PORTAL_WORKER_DAYS", 1), 36_500)
 # The most sockets that a token, or a user's pages, may have open at a server process; 0: any number.
-PORTAL_SOCKETS_AT_ONCE = int(_number("PORTAL_SOCKETS_AT_ONCE", 100))
+PORTAL_SOCKETS_AT_ONCE = int(_number("PORTAL_SOCKETS_AT_ONCE", 1000))
 
 # The most runs that one backfill may have.
 PORTAL_BACKFILL_MOST_RUNS = int(_number("PORTAL_BACKFILL_MOST_RUNS", 1_000_000))
