@@ -16,15 +16,23 @@ def warm_up(modules: Iterable[str]) -> None:
 
     Raises PreloadError.
     """
+    gc.disable()  # what is loaded stays: to look through it again and again only takes time
+    try:
+        _load(modules)
+    finally:
+        gc.enable()
+    _wake_pydantic()
+    random_name()  # the words of run names take 80 ms to load
+    gc.collect()
+    gc.freeze()  # a collection in a horse would write to every object, and copy every page
+
+
+def _load(modules: Iterable[str]) -> None:
     for module in modules:
         try:
             importlib.import_module(module)
         except ImportError as error:
             raise PreloadError(f"AGENT_PRELOAD: cannot import '{module}': {error}") from error
-    _wake_pydantic()
-    random_name()  # the words of run names take 80 ms to load
-    gc.collect()
-    gc.freeze()  # a collection in a horse would write to every object, and copy every page
 
 
 def _wake_pydantic() -> None:

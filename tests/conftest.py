@@ -25,6 +25,9 @@ PBKDF2PasswordHasher.iterations = 1
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+# Hundreds of `manage.py` processes would compile all of Portal, each for itself: a fifth of a server's start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what touches the database: `.ci/run` runs it on each version of PostgreSQL."""

@@ -30,6 +30,14 @@ django.setup()
 from portal.management.commands import prepare
 """
 
+SHORT = """
+import django
+django.setup()
+from django.core.management import load_command_class
+command = load_command_class("portal", sys.argv[1])
+assert command.check(tags=command.requires_system_checks) is None
+"""
+
 API = {"portal.api.urls", "rest_framework.views"}
 PAGES = {"portal.urls", "portal.admin.register", "portal.pages", "markdown_it"}
 CRYPTOGRAPHY = {"cryptography.fernet"}
@@ -41,6 +49,7 @@ CRYPTOGRAPHY = {"cryptography.fernet"}
         ("scheduler", SCHEDULER, API | PAGES | CRYPTOGRAPHY),
         ("rqworker", AGENT, PAGES),
         ("prepare", PREPARE, API | PAGES | CRYPTOGRAPHY),
+        *[(name, SHORT, API | PAGES) for name in ("backfill", "deploy", "retention", "runflow", "token")],
     ],
 )
 def test_what_a_process_does_not_load(command: str, script: str, unused: set[str]) -> None:

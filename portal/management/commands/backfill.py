@@ -10,6 +10,7 @@ from flows.sdk.ids import uuid7
 from portal.client import Portal, PortalError, connect
 from portal.management.arguments import as_dict, parameter_values
 from portal.management.commands.runflow import find_deployment
+from runs.checks import PORTS
 from runs.models.backfill import BackfillState, Which
 
 SHOWN = 5
@@ -17,6 +18,9 @@ SHOWN = 5
 
 class Command(BaseCommand):
     """Shows the plan, then makes the backfill."""
+
+    # Not those of URLs, which load every page: half of such a short process.
+    requires_system_checks = [PORTS]
 
     help = (
         "Run a deployment once for each slot of a range (--from, --to), for each combination of parameter "

@@ -15,10 +15,14 @@ from flows.sdk.parameters import parameter_schema
 from flows.sdk.sources import SourceError
 from portal.client import Portal, PortalError, connect, path_of
 from portal.management.arguments import as_dict, parameter
+from runs.checks import PORTS
 
 
 class Command(BaseCommand):
     """Loads the flow to read its signature, then makes or changes the deployment."""
+
+    # Not those of URLs, which load every page: half of such a short process.
+    requires_system_checks = [PORTS]
 
     help = (
         "Make a deployment of a flow, or change the one with this name. The file is imported here to read "

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from agents.services.database import database_time
 from agents.services.retention import first_days, remove_days, remove_runs
 from flows.models import Deployment, Workspace
+from runs.checks import PORTS
 from runs.models import RetentionPolicy
 from runs.partitions import partitions_before
 from runs.retention import preview, rules_of
@@ -20,6 +21,9 @@ NO_POLICIES = "No retention policy: runs are kept for ever. Make one in the admi
 
 class Command(BaseCommand):
     """The scheduler does the same every ten minutes."""
+
+    # Not those of URLs, which load every page: half of such a short process.
+    requires_system_checks = [PORTS]
 
     help = "Remove the runs, log lines and events that are no longer kept."
 

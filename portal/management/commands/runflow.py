@@ -12,12 +12,16 @@ from flows.models.workspace import DEFAULT_WORKSPACE
 from portal.client import Portal, PortalError, connect, path_of
 from portal.management.arguments import as_dict, parameter
 from portal.management.watching import watch
+from runs.checks import PORTS
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 
 
 class Command(BaseCommand):
     """Exits with 0 when the watched run completed, 1 when it ended otherwise."""
+
+    # Not those of URLs, which load every page: half of such a short process.
+    requires_system_checks = [PORTS]
 
     help = (
         "Run a deployment. Prints the run's id and page; with --watch also its states and log lines until "

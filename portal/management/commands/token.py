@@ -11,10 +11,14 @@ from flows.models import Membership, Workspace
 from flows.models.workspace import DEFAULT_WORKSPACE
 from portal.access.models import ApiToken
 from portal.access.tokens import create_token
+from runs.checks import PORTS
 
 
 class Command(BaseCommand):
     """Tokens belong to a user and open one workspace."""
+
+    # Not those of URLs, which load every page: half of such a short process.
+    requires_system_checks = [PORTS]
 
     help = "Make, list and revoke API tokens. A token's text is shown once, when it is made."
 
