@@ -10,6 +10,7 @@ import redis
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from django.test import TransactionTestCase
+from hypothesis import HealthCheck, settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests import databases
@@ -17,6 +18,10 @@ from tests.processes import RunningStack
 
 # A good hash takes a third of a second, for each person of each test. Servers read the count in the hash.
 PBKDF2PasswordHasher.iterations = 1
+
+# How long an example takes to make or to run says how busy the machine is, not whether the code is right.
+settings.register_profile("portal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("portal")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -111,7 +111,11 @@ def runnable(workspace: Workspace) -> tuple[Caller, Deployment]:
 
 
 @given(body=BODIES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_no_body_of_create_flow_run_breaks_the_server(runnable: tuple[Caller, Deployment], body: Any) -> None:
     caller, deployment = runnable
 
