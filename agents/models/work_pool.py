@@ -40,7 +40,9 @@ class WorkPool(ScopedModel):
         PREFECT = "prefect", "Prefect workers, which poll"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="work_pools")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="work_pools"
+    )
     name = models.CharField(max_length=100, validators=[NAME_RULE])
     description = models.TextField(blank=True, default="")
     type = models.CharField(max_length=20, choices=Type, default=Type.AGENTS)

@@ -18,7 +18,7 @@ class WorkQueue(ScopedModel):
     workspace_path = "work_pool__workspace"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    work_pool = models.ForeignKey(WorkPool, on_delete=models.CASCADE, related_name="queues")
+    work_pool = models.ForeignKey(WorkPool, on_delete=models.CASCADE, db_index=False, related_name="queues")
     name = models.CharField(max_length=100, validators=[NAME_RULE])
     priority = models.PositiveSmallIntegerField(default=1, help_text="1 is served first.")
     description = models.TextField(blank=True, default="")

@@ -17,7 +17,7 @@ class Worker(ScopedModel):
     workspace_path = "work_pool__workspace"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    work_pool = models.ForeignKey(WorkPool, on_delete=models.CASCADE, related_name="workers")
+    work_pool = models.ForeignKey(WorkPool, on_delete=models.CASCADE, db_index=False, related_name="workers")
     name = models.CharField(max_length=200)
     heartbeat_interval_seconds = models.FloatField(default=30)
     last_heartbeat_time = models.DateTimeField()

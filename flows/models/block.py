@@ -15,7 +15,7 @@ class Block(ScopedModel):
     """A document of a type, such as `secret/api-key`; `sealed` is its JSON under `flows.catalog.vault`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="blocks")
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, db_index=False, related_name="blocks")
     type = models.CharField(max_length=200, default="secret", validators=[BLOCK_NAME_RULE])
     name = models.CharField(max_length=200, validators=[BLOCK_NAME_RULE])
     sealed = models.BinaryField()

@@ -20,7 +20,9 @@ class Calendar(ScopedModel):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="calendars")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="calendars"
+    )
     name = models.CharField(max_length=100, validators=[NAME_RULE])
     timezone = models.CharField("time zone", max_length=64, default="UTC")
     weekdays = ArrayField(models.PositiveSmallIntegerField(), default=every_day)

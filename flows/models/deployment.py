@@ -40,7 +40,7 @@ class Deployment(ScopedModel):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="deployments")
-    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="deployments")
+    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, db_index=False, related_name="deployments")
     name = models.CharField(max_length=200, validators=[NAME_RULE])
     description = models.TextField(blank=True, default="")
     entrypoint = models.CharField(max_length=500, blank=True)

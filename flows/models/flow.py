@@ -12,7 +12,7 @@ class Flow(ScopedModel):
     """A flow, known by its name within a workspace (the function's name, "-" for "_")."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="flows")
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, db_index=False, related_name="flows")
     name = models.CharField(max_length=200, validators=[NAME_RULE])
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     labels = models.JSONField(default=dict, db_default={}, blank=True, help_text="JSON, for Prefect clients.")

@@ -18,7 +18,9 @@ class Variable(ScopedModel):
     MOST_CHARACTERS = MOST_CHARACTERS
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="variables")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="variables"
+    )
     name = models.CharField(max_length=255, validators=[VARIABLE_NAME_RULE])
     value = models.JSONField(null=True, blank=True)
     tags = ArrayField(models.CharField(max_length=200), default=list, blank=True)

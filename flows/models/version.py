@@ -12,7 +12,7 @@ class Bundle(ScopedModel):
     """A folder of code as a tar.gz, known by its hash: what has the same hash is the same code."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="bundles")
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, db_index=False, related_name="bundles")
     sha256 = models.CharField(max_length=64)
     data = models.BinaryField()
     created = models.DateTimeField(auto_now_add=True)
@@ -33,7 +33,9 @@ class DeploymentVersion(ScopedModel):
     workspace_path = "deployment__workspace"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="versions")
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.CASCADE, db_index=False, related_name="versions"
+    )
     number = models.PositiveIntegerField()
     values = models.JSONField()
     created = models.DateTimeField(auto_now_add=True)

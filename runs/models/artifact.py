@@ -23,7 +23,9 @@ class Artifact(ScopedModel):
         IMAGE = "image", "Image"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="artifacts")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="artifacts"
+    )
     flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="artifacts")
     task_run_id = models.UUIDField(null=True, blank=True)
     type = models.CharField(max_length=20, choices=Type)

@@ -42,7 +42,9 @@ class Backfill(ScopedModel):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="backfills")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="backfills"
+    )
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="backfills")
     schedule = models.ForeignKey(
         Schedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="backfills"

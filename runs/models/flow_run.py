@@ -65,16 +65,18 @@ class FlowRun(ScopedModel):
     run_path = ""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="flow_runs")
-    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="flow_runs")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="flow_runs"
+    )
+    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, db_index=False, related_name="flow_runs")
     deployment = models.ForeignKey(
-        Deployment, on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
+        Deployment, on_delete=models.SET_NULL, null=True, blank=True, db_index=False, related_name="flow_runs"
     )
     work_queue = models.ForeignKey(
         "agents.WorkQueue", on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
     )
     schedule = models.ForeignKey(
-        Schedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="flow_runs"
+        Schedule, on_delete=models.SET_NULL, null=True, blank=True, db_index=False, related_name="flow_runs"
     )
     slot = models.DateTimeField(null=True, blank=True, help_text="The schedule's instant, in UTC.")
     backfill = models.ForeignKey(
@@ -268,7 +270,7 @@ class FlowRunState(ScopedModel):
     workspace_path = "flow_run__workspace"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="states")
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, db_index=False, related_name="states")
     type = models.CharField(max_length=20, choices=StateType)
     name = models.CharField(max_length=100)
     message = models.TextField(blank=True, default="")

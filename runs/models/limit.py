@@ -25,7 +25,9 @@ class ConcurrencyLimit(ScopedModel):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="concurrency_limits")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="concurrency_limits"
+    )
     name = models.CharField(max_length=200)
     limit = models.PositiveIntegerField(help_text="How many slots there are.")
     active = models.BooleanField(default=True, help_text="Switched off, it lets everybody pass.")
@@ -66,7 +68,9 @@ class Slot(ScopedModel):
     workspace_path = "limit__workspace"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    limit = models.ForeignKey(ConcurrencyLimit, on_delete=models.CASCADE, related_name="slots")
+    limit = models.ForeignKey(
+        ConcurrencyLimit, on_delete=models.CASCADE, db_index=False, related_name="slots"
+    )
     lease = models.UUIDField()
     occupied = models.PositiveIntegerField(help_text="How many slots.")
     decays = models.BooleanField(default=False, help_text="Taken for a rate: frees itself.")
@@ -111,7 +115,9 @@ class Waiter(ScopedModel):
     workspace_path = "limit__workspace"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    limit = models.ForeignKey(ConcurrencyLimit, on_delete=models.CASCADE, related_name="waiters")
+    limit = models.ForeignKey(
+        ConcurrencyLimit, on_delete=models.CASCADE, db_index=False, related_name="waiters"
+    )
     lease = models.UUIDField()
     wanted = models.PositiveIntegerField(help_text="How many slots.")
     flow_run = models.ForeignKey(

@@ -45,7 +45,9 @@ class ResultLock(ScopedModel):
     """A key that attempt `attempt` of a flow run is computing; void once that attempt has lost its lease."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="result_locks")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="result_locks"
+    )
     flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="result_locks")
     attempt = models.IntegerField()
     digest = models.CharField(max_length=64)

@@ -20,7 +20,9 @@ class RetentionPolicy(ScopedModel):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="retention_policies")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, db_index=False, related_name="retention_policies"
+    )
     deployment = models.ForeignKey(
         Deployment,
         on_delete=models.CASCADE,

@@ -13,7 +13,7 @@ class RunInput(ScopedModel):
     workspace_path = "flow_run__workspace"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="inputs")
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, db_index=False, related_name="inputs")
     key = models.CharField(max_length=300)
     value = models.TextField()
     sender = models.CharField(max_length=300, blank=True, default="")

@@ -21,7 +21,7 @@ class TaskRun(ScopedModel):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     flow_run = models.ForeignKey(
-        FlowRun, on_delete=models.CASCADE, null=True, blank=True, related_name="task_runs"
+        FlowRun, on_delete=models.CASCADE, null=True, blank=True, db_index=False, related_name="task_runs"
     )
     workspace = models.ForeignKey(
         Workspace,
