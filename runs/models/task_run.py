@@ -93,9 +93,11 @@ class TaskRunState(ScopedModel):
     task_run = models.ForeignKey(
         TaskRun, on_delete=models.CASCADE, db_constraint=False, related_name="states"
     )
+    # It goes with its task run. A constraint would have each deleted run looked for in all states.
     flow_run = models.ForeignKey(
         FlowRun,
-        on_delete=models.CASCADE,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
         null=True,
         blank=True,
         db_index=False,
