@@ -107,7 +107,8 @@ class AgentAdmin(Facts):
     @display(description="agent")
     def title(self, agent: Agent) -> SafeString:
         return format_html(
-            '<span class="name">{}</span> <span class="quiet">process {} on {}</span>',
+            '<span class="name" title="{}">{}</span> <span class="quiet">process {} on {}</span>',
+            agent.name,
             agent.name,
             agent.pid,
             agent.hostname,

@@ -137,7 +137,8 @@ class DeploymentAdmin(ScopedAdmin):
     def title(self, deployment: Deployment) -> SafeString:
         url = reverse("admin:flows_deployment_change", args=[deployment.pk])
         return format_html(
-            '<span class="quiet">{} /</span> <a class="name" href="{}">{}</a>',
+            '<span title="{}"><span class="quiet">{} /</span> <a class="name" href="{}">{}</a></span>',
+            deployment,
             deployment.flow.name,
             url,
             deployment.name,
@@ -158,7 +159,7 @@ class DeploymentAdmin(ScopedAdmin):
 
     @display(description="tags")
     def tag_list(self, deployment: Deployment) -> SafeString:
-        return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in deployment.tags[:5]))
+        return format_html_join(" ", '<span class="tag" title="{}">{}</span>', ((tag, tag) for tag in deployment.tags[:5]))
 
     @display(description="updated")
     def updated_when(self, deployment: Deployment) -> SafeString:

@@ -98,7 +98,7 @@ class FlowRunAdmin(ScopedAdmin):
     @display(description="run")
     def title(self, run: FlowRun) -> SafeString:
         url = reverse("admin:runs_flowrun_change", args=[run.pk])
-        return format_html('<a class="name" href="{}">{}</a>', url, run.name)
+        return format_html('<a class="name" href="{}" title="{}">{}</a>', url, run.name, run.name)
 
     @display(description="reason or error")
     def reason(self, run: Any) -> SafeString:
@@ -123,4 +123,4 @@ class FlowRunAdmin(ScopedAdmin):
 
     @display(description="tags")
     def tag_list(self, run: FlowRun) -> SafeString:
-        return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in run.tags[:5]))
+        return format_html_join(" ", '<span class="tag" title="{}">{}</span>', ((tag, tag) for tag in run.tags[:5]))

@@ -57,7 +57,7 @@ def recent_runs(deployment_ids: Sequence[UUID], count: int = 20) -> dict[UUID, l
 def bars(runs: Sequence[Bar]) -> SafeString:
     """The runs as bars: colour is the state, height the duration, a title says both."""
     if not runs:
-        return format_html('<span class="quiet">{}</span>', "no runs yet")
+        return format_html('<span class="quiet">{}</span>', "none began yet")
     longest = max(run.seconds for run in runs) or 1.0
     drawn = format_html_join("", "{}", ((_bar(run, place, longest),) for place, run in enumerate(runs)))
     return format_html(
