@@ -1,7 +1,7 @@
 """Schedules: when a deployment is due."""
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, datetime
+from typing , timedelta
 
 from django.db import models
 from django.db.models import Q
@@ -95,7 +95,7 @@ class Schedule(ScopedModel):
     def rule_text(self) -> str:
         """The rule and its zone in one line."""
         if self.interval is not None:
-            return f"every {self.interval}"
+            return f"every {_in_words(self.interval)}"
         return f"{self.cron or ' '.join(self.rrule.split())} {self.timezone}"
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
@@ -105,3 +105,13 @@ class Schedule(ScopedModel):
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.rule_text}" if self.slug else self.rule_text
+
+
+def _in_words(interval: timedelta) -> str:
+    """A length of time, exactly: `15m`, `1h 30m`, `7d`, `1.5s`."""
+    rest = interval.total_seconds()
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        count, rest = divmod(rest, size)
+        parts += [f"{int(count)}{unit}"] if count else []
+    return " ".join([*parts, f"{rest:g}s"] if rest or not parts else parts)

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
@@ -22,7 +22,7 @@ from portal.access.actors import actor_of, has_role
 from portal.admin.agents import lamp
 from portal.admin.filters import COMING, ScopedRelatedFilter
 from portal.admin.forms import DeploymentForm
-from portal.admin.looks import when
+from portal.admin.looks import tags_of, when
 from portal.admin.schedules import shown
 from portal.admin.scoped import ScopedAdmin
 from portal.admin.strips import bars, recent_runs
@@ -159,7 +159,7 @@ class DeploymentAdmin(ScopedAdmin):
 
     @display(description="tags")
     def tag_list(self, deployment: Deployment) -> SafeString:
-        return format_html_join(" ", '<span class="tag" title="{}">{}</span>', ((tag, tag) for tag in deployment.tags[:5]))
+        return tags_of(deployment.tags)
 
     @display(description="updated")
     def updated_when(self, deployment: Deployment) -> SafeString:

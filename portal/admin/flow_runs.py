@@ -5,14 +5,14 @@ from typing import Any
 from django.contrib.admin import display
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from agents.waiting import NEEDED, first_reasons
 from portal.admin.filters import ComingFilter, ScopedRelatedFilter, StateFilter, WorkspaceFilter
 from portal.admin.keyset import KeysetChangeList
-from portal.admin.looks import NOTHING, badge, head_line, span, when
+from portal.admin.looks import NOTHING, badge, head_line, span, tags_of, when
 from portal.admin.scoped import ScopedAdmin
 from portal.pages import flow_run
 from runs.models import FlowRun
@@ -123,4 +123,4 @@ class FlowRunAdmin(ScopedAdmin):
 
     @display(description="tags")
     def tag_list(self, run: FlowRun) -> SafeString:
-        return format_html_join(" ", '<span class="tag" title="{}">{}</span>', ((tag, tag) for tag in run.tags[:5]))
+        return tags_of(run.tags)

@@ -1,8 +1,9 @@
 """Small pieces of HTML that several pages share: badges, times, durations."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
@@ -30,6 +31,11 @@ def badge(state_type: str, state_name: str) -> SafeString:
         GLYPHS.get(state_type, "?"),
         state_name,
     )
+
+
+def tags_of(tags: Sequence[str]) -> SafeString:
+    """The first five tags. One that is too long for its place is whole in its title."""
+    return format_html_join(" ", '<span class="tag" title="{}">{}</span>', ((tag, tag) for tag in tags[:5]))
 
 
 def span(seconds: float) -> str:

@@ -1,12 +1,12 @@
 """Work pools, with their queues inline."""
 
-from collections import Counter
 from typing import Any
 
 from django import forms
 from django.contrib.admin import display
 from django.contrib.admin.views.main import ChangeList
-from django.http import HttpRequest
+from django.db.models import Prefetch
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
@@ -16,8 +16,7 @@ from portal.admin.agents import lamp
 from portal.admin.generic import AnyForm
 from portal.admin.looks import NOTHING, when
 from portal.admin.scoped import ScopedAdmin, ScopedInline
-from runs.models import FlowRun
-from runs.models.flow_run import UNDER_WAY
+from portal.pages.pool_queues import counted, lines
 
 FIELDSETS = (
     (None, {"fields": ("workspace", "name", "type", "worker_type", "description", "concurrency_limit",
@@ -87,21 +86,33 @@ class WorkerInline(ScopedInline):
 
 
 class WorkPoolList(ChangeList):
-    """Counts the runs that are under way in a whole page of pools with one query."""
+    """Knows how the queues of a whole page of pools stand, by three queries."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        runs = FlowRun.objects.filter(UNDER_WAY, work_queue__work_pool__in=list(self.result_list))
-        held = Counter(runs.values_list("work_queue__work_pool_id", flat=True))
         for pool in self.result_list:
-            pool.under_way = held[pool.pk]
+            pool.lines = []
+        pools = {pool.pk: pool for pool in self.result_list}
+        for line in lines([queue for pool in self.result_list for queue in pool.queues.all()]):
+            pools[line.queue.work_pool_id].lines.append(line)
 
 
 class WorkPoolAdmin(ScopedAdmin):
     """Where runs wait, and the switches that hold them back."""
 
     form = WorkPoolForm
-    list_display = ("name", "state", "runs", "queue_names", "type", "workspace", "description")
+    change_form_template = "portal/work_pool.html"
+    list_display = (
+        "name",
+        "state",
+        "runs",
+        "waiting",
+        "agents",
+        "queue_names",
+        "type",
+        "workspace",
+        "description",
+    )
     list_select_related = ("workspace",)
     search_fields = ("name",)
     ordering = ("name",)
@@ -112,7 +123,15 @@ class WorkPoolAdmin(ScopedAdmin):
         return WorkPoolList
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).prefetch_related("queues")
+        queues = WorkQueue.objects.select_related("work_pool__workspace")
+        return super().get_queryset(request).prefetch_related(Prefetch("queues", queues))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        pool = self.get_object(request, object_id)
+        context = _standing(pool) if pool else {}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def get_fieldsets(self, request: HttpRequest, obj: WorkPool | None = None) -> Any:
         """How processes are started is asked where it plays a part."""
@@ -132,14 +151,40 @@ class WorkPoolAdmin(ScopedAdmin):
 
     @display(description="under way")
     def runs(self, pool: Any) -> str:
+        under_way = sum(line.under_way for line in pool.lines)
         if pool.concurrency_limit is None:
-            return str(pool.under_way) if pool.under_way else NOTHING
-        return f"{pool.under_way} of {pool.concurrency_limit}"
+            return str(under_way) if under_way else NOTHING
+        return f"{under_way} of {pool.concurrency_limit}"
+
+    @display(description="waiting")
+    def waiting(self, pool: Any) -> str:
+        due = sum(line.due for line in pool.lines)
+        return counted(due) if due else NOTHING
+
+    @display(description="agents")
+    def agents(self, pool: Any) -> SafeString | str:
+        """How many serve each queue at least; a queue whose runs wait for nobody is told."""
+        if pool.type == WorkPool.Type.PREFECT:
+            return NOTHING
+        forsaken = [line.queue.name for line in pool.lines if line.due and not line.agents]
+        if forsaken:
+            return lamp(False, "", f"none for {', '.join(forsaken)}")
+        most = max((line.agents for line in pool.lines), default=0)
+        return f"{most} online" if most else NOTHING
 
     @display(description="queues")
     def queue_names(self, pool: WorkPool) -> str:
         queues = sorted(pool.queues.all(), key=lambda queue: (queue.priority, queue.name))
         return ", ".join(map(_named, queues))
+
+
+def _standing(pool: WorkPool) -> dict[str, Any]:
+    """For the page of a pool: how it stands."""
+    return {
+        "standing": lamp(not pool.paused, "open", "paused"),
+        "for_prefect": pool.type == WorkPool.Type.PREFECT,
+        "lines": lines(pool.queues.all()),
+    }
 
 
 def _named(queue: WorkQueue) -> str:

@@ -1,7 +1,6 @@
 """The dashboard: is everything all right, and what needs somebody."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +16,10 @@ from portal.access.actors import actor_of
 from portal.admin.agents import is_at_work, service_lamp, visible_agents
 from portal.admin.strips import bars, recent_runs
 from portal.pages.activity import activity
+from portal.pages.attention import quarantined, troubles
 from runs.models import FlowRun
 from runs.models.flow_run import StateType
 
-ATTENTION_WITHIN = timedelta(days=7)
 ROWS = 8
 MOST_COUNTED = 1000
 # The loop by which runs, too, judge whether a scheduler is at work.
@@ -33,10 +32,13 @@ def dashboard(request: HttpRequest) -> dict[str, Any]:
     workspaces = list(Workspace.objects.for_actor(actor).values_list("id", flat=True))
     deployments = list(Deployment.objects.for_actor(actor).select_related("flow").order_by("-updated")[:ROWS])
     recent = recent_runs([each.pk for each in deployments])
+    found, has_more = troubles(workspaces)
     return {
         "counts": [*_counts(workspaces)],
         "activity": activity(workspaces, now()),
-        "attention": _attention(workspaces),
+        "troubles": found,
+        "has_more_troubles": has_more,
+        "quarantined": quarantined(workspaces),
         "upcoming": _upcoming(workspaces),
         "deployments": [(each, bars(recent[each.pk])) for each in deployments],
         "agents": _online(visible_agents(request)),
@@ -67,14 +69,6 @@ def _counts(workspaces: Sequence[UUID]) -> list[dict[str, Any]]:
 def _bounded(rows: QuerySet[Any]) -> str:
     count = rows[: MOST_COUNTED + 1].count()
     return f"{MOST_COUNTED}+" if count > MOST_COUNTED else str(count)
-
-
-def _attention(workspaces: Sequence[UUID]) -> list[FlowRun]:
-    """The newest runs that failed or crashed lately."""
-    bad = _runs(workspaces).filter(
-        state_type__in=[StateType.FAILED, StateType.CRASHED], created__gt=Now() - ATTENTION_WITHIN
-    )
-    return list(bad.order_by("-created")[:ROWS])
 
 
 def _upcoming(workspaces: Sequence[UUID]) -> list[FlowRun]:
