@@ -183,7 +183,7 @@ def _standing(pool: WorkPool) -> dict[str, Any]:
     return {
         "standing": lamp(not pool.paused, "open", "paused"),
         "for_prefect": pool.type == WorkPool.Type.PREFECT,
-        "lines": lines(pool.queues.all()),
+        "lines": lines(list(pool.queues.all())),
     }
 
 
