@@ -1,7 +1,7 @@
 """Schedules: when a deployment is due."""
 
-from datetime import UTC, datetime, datetime
-from typing , timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
