@@ -41,7 +41,7 @@ def troubles(workspaces: Sequence[UUID]) -> tuple[list[Trouble], bool]:
         bad.select_related("flow", "deployment")
         .annotate(message=Left("state_message", MOST_CHARACTERS))
         .defer("parameters", "created_by", "state_message")
-        .order_by("-created")[: MOST_READ + 1]
+        .order_by("-created", "-id")[: MOST_READ + 1]
     )
     found: dict[tuple[object, ...], Trouble] = {}
     for run in runs[:MOST_READ]:

@@ -1,7 +1,7 @@
 """What the dashboard puts first: failures that are alike in one line, and who is in quarantine."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
@@ -15,9 +15,11 @@ pytestmark = pytest.mark.django_db
 
 
 def make_bad(deployment: Deployment, message: str, state: str = "FAILED") -> FlowRun:
+    """Made a second after those that were made before; in a transaction all have one time."""
     run = make_run(deployment)
+    created = run.created - timedelta(hours=1) + timedelta(seconds=FlowRun.objects.count())
     FlowRun.objects.filter(id=run.id).update(
-        state_type=state, state_name=state.title(), state_message=message
+        state_type=state, state_name=state.title(), state_message=message, created=created
     )
     return run
 
