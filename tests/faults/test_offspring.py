@@ -8,7 +8,7 @@ from runs.session import DjangoSession
 from runs.transition import transition
 from tests.faults.conftest import Stage, is_alive
 from tests.faults.test_drain import begun
-from tests.processes import descendants, wait_until
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -20,7 +20,7 @@ def daemonic(stage: Stage, flow: str = "daemonic") -> tuple[FlowRun, list[int]]:
 
 
 def test_cancelling_ends_daemons_too(stage: Stage) -> None:
-    agent = stage.agent(PORTAL_CANCEL_GRACE_SECONDS="1")
+    stage.agent(PORTAL_CANCEL_GRACE_SECONDS="1")
     run, processes = daemonic(stage)
     assert all(map(is_alive, processes))
 
@@ -28,7 +28,6 @@ def test_cancelling_ends_daemons_too(stage: Stage) -> None:
 
     wait_until(lambda: not any(map(is_alive, processes)), what="no process is left")
     assert stage.ended(run).state_type == "CANCELLED"
-    assert descendants(agent.pid) == set()
 
 
 def test_the_end_of_a_flow_ends_its_daemons(stage: Stage) -> None:
