@@ -14,10 +14,11 @@ from flows.sdk.ids import uuid7
 from flows.sdk.recorder import LogLine
 from flows.sdk.states import Cancelled, Crashed, Scheduled, State, StateType
 from runs import announce
-from runs.batch import clean, record_lines
+from runs.batch import record_lines
 from runs.errands import IS_EXPIRED
 from runs.models import Errand
 from runs.session import Transaction
+from runs.storable import clean
 
 MOST_TRIES = 3  # of a task whose worker died each time
 KEEP_RESULTS_DAYS = 7

@@ -16,9 +16,8 @@ from flows.sdk.recorder import Aborted, LogLine, NewArtifact, TaskRunEvent
 from runs import announce
 from runs.results import NewResult, insert_results
 from runs.session import Transaction
+from runs.storable import MOST_NAME_CHARACTERS, clean, clean_tags
 from runs.subflow import NewSubflow, create_subflow_runs
-
-MOST_MESSAGE_CHARACTERS = 1_000_000
 
 # One statement locks the root run, checks the attempt and bumps the version that pages watch. An attempt
 # whose run has ended may still write logs and artifacts (its hooks do), but no task states.
@@ -162,8 +161,8 @@ def _event_row(event: TaskRunEvent) -> dict[str, Any]:
         "flow_run_id": event.flow_run_id,
         "task_key": event.task_key,
         "dynamic_key": event.dynamic_key,
-        "name": clean(event.name)[:200],
-        "tags": event.tags,
+        "name": clean(event.name)[:MOST_NAME_CHARACTERS],
+        "tags": clean_tags(event.tags),
         "task_inputs": event.task_inputs,
         "state_id": state.id,
         "type": state.type.value,
@@ -219,15 +218,3 @@ def _artifact_row(artifact: NewArtifact) -> dict[str, Any]:
 def _json(rows: Iterable[dict[str, Any]]) -> str:
     as_list: Sequence[dict[str, Any]] = list(rows)
     return json_text(as_list, orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY, default=str)
-
-
-def clean(text: str) -> str:
-    """Text that PostgreSQL can hold: no NUL, no lone surrogates, at most a million characters."""
-    if len(text) > MOST_MESSAGE_CHARACTERS:
-        left_out = len(text) - MOST_MESSAGE_CHARACTERS
-        text = f"{text[:MOST_MESSAGE_CHARACTERS]}… ({left_out} more characters left out)"
-    if "\x00" in text:
-        text = text.replace("\x00", "\ufffd")
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode("utf-8")
-    return text

@@ -16,9 +16,10 @@ from uuid import UUID
 from flows.catalog.json_text import json_text
 from flows.sdk.recorder import LogLine, NewArtifact
 from runs import announce
-from runs.batch import clean, record_artifacts, record_lines
+from runs.batch import record_artifacts, record_lines
 from runs.by_prefect import BY_PREFECT
 from runs.session import Transaction
+from runs.storable import clean
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from uuid import UUID
 from flows.sdk.ids import uuid7
 from flows.sdk.recorder import Status, Verdict
 from flows.sdk.states import State
-from runs.batch import clean
 from runs.session import Session
+from runs.storable import clean
 from runs.transition import transition_in
 
 # Its batches leave every 0.1 s, so that is about how much of its log a killed process takes along.

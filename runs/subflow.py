@@ -9,8 +9,7 @@ from flows.sdk.recorder import NewFlowRun
 from flows.sdk.states import Pending, State
 from runs.create import NewRun, insert_runs_in
 from runs.session import Transaction
-
-MOST_NAME_CHARACTERS = 200
+from runs.storable import MOST_NAME_CHARACTERS, clean_tags
 
 # As the foreign key does: nobody deletes the flow before its run is there.
 FLOWS = "SELECT name, id FROM flows_flow WHERE workspace_id = %s AND name = ANY(%s) FOR KEY SHARE"
@@ -47,7 +46,7 @@ def create_subflow_runs(
             flow_id=flows[_name(each)],
             name=each.run.name,
             parameters=dict(each.run.parameters),
-            tags=each.run.tags,
+            tags=clean_tags(each.run.tags),
             root_run_id=root_run_id,
             parent_task_run_id=each.run.parent_task_run_id,
             state=each.state,

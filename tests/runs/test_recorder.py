@@ -203,6 +203,16 @@ def test_text_that_postgresql_cannot_hold_is_made_holdable(run: FlowRun, recorde
     assert long.endswith("… (500000 more characters left out)")
 
 
+def test_tags_that_postgresql_cannot_hold_are_made_holdable(run: FlowRun, recorder: DatabaseRecorder) -> None:
+    odd = ("nul \x00", "nul \x00", "lone \ud800", "x" * 300)
+    task = event(run, Completed(), tags=odd)
+    recorder.task_event(task)
+    info = recorder.begin(NewFlowRun(uuid7(), "child", "odd-tags", {}, parent_run_id=run.id, tags=odd))
+    recorder.transition(info.id, Running())
+    for stored in (TaskRun.objects.get(id=task.task_run_id), FlowRun.objects.get(id=info.id)):
+        assert stored.tags == ["nul \ufffd", "lone ?", "x" * 200]
+
+
 def test_a_table_keeps_the_order_of_its_columns(run: FlowRun, recorder: DatabaseRecorder) -> None:
     rows = [{"year": 2012, "mm": 3.5, "a": 1, "city": {"name": "Seattle", "id": 10**30}}]
     recorder.artifact(NewArtifact(uuid7(), run.id, None, "table", "rain", "", rows))
