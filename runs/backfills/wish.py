@@ -16,6 +16,7 @@ from flows.models.schedule import CalendarPolicy
 from runs.models.backfill import Which
 
 MOST_ERRORS = 20
+MOST_NAMED = 5  # schedules to choose from
 SMALLEST_STEP = timedelta(microseconds=1)
 LEAST_PRIORITY, MOST_PRIORITY = -32768, 32767
 
@@ -79,12 +80,13 @@ def completed(wish: Wish) -> Wish:
 
 
 def _only_schedule(deployment: Deployment) -> Schedule:
-    found: list[Schedule] = list(deployment.schedules.order_by("created")[:2])
+    found: list[Schedule] = list(deployment.schedules.order_by("created")[:MOST_NAMED])
     if len(found) == 1:
         return found[0]
     if not found:
         raise refuse("schedule", "the deployment has none: say by cron or interval which slots are meant")
-    raise refuse("schedule", "the deployment has several: say which one is meant")
+    named = "; ".join(f"{each.id} ({each})" for each in found)
+    raise refuse("schedule", f"the deployment has several: say by its id which one is meant: {named}")
 
 
 def _only_moment(schema: Mapping[str, Any], wish: Wish) -> str:

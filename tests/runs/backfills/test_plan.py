@@ -153,8 +153,9 @@ def test_what_cannot_be_is_refused(wanted: dict[str, Any], text: str) -> None:
 
 def test_a_deployment_must_have_one_schedule_or_say_which() -> None:
     several = daily()
-    Schedule.objects.create(deployment=several, cron="@hourly")
-    for deployment, text in ((make_deployment("none"), "has none"), (several, "has several")):
+    hourly = Schedule.objects.create(deployment=several, cron="@hourly")
+    named = f"has several.*{hourly.id} .@hourly UTC"
+    for deployment, text in ((make_deployment("none"), "has none"), (several, named)):
         with pytest.raises(BackfillError, match=text):
             planned(deployment, **march(1, 2))
 
