@@ -63,7 +63,8 @@ class _DjangoTransaction:
         return cast(list[Row], self._cursor.fetchall()) if self._cursor.description else []
 
     def copy(self, sql: str, rows: Iterator[Sequence[Any]]) -> None:
-        with self._cursor.copy(sql) as copy:
+        # Django translates errors of `execute` alone; an outage is known by Django's.
+        with django_connection.wrap_database_errors, self._cursor.copy(sql) as copy:
             for row in rows:
                 copy.write_row(row)
 

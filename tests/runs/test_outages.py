@@ -1,6 +1,7 @@
 """PostgreSQL is away, in other words than usual: it is a replica now, or lost patience with a transaction."""
 
 import time
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -38,6 +39,24 @@ def test_services_and_the_api_take_it_for_an_outage(change: str) -> None:
         write_after(DjangoSession(), change)
     connection.close()
     assert is_outage(caught.value)
+
+
+def test_services_and_the_api_take_it_for_an_outage_within_a_copy_too() -> None:
+    other = PsycopgSession(conninfo_of_django())
+    with pytest.raises(Exception) as caught, DjangoSession().transaction() as tx:
+        [(backend,)] = tx.execute("SELECT pg_backend_pid()")
+        tx.execute("CREATE TEMPORARY TABLE copied (number int)")
+        tx.copy("COPY copied FROM STDIN", ended_while_it_copies(other, backend))
+    connection.close()
+    other.close()
+    assert is_outage(caught.value)
+
+
+def ended_while_it_copies(other: PsycopgSession, backend: int) -> Iterator[tuple[int]]:
+    """Rows of a connection that PostgreSQL ends meanwhile."""
+    yield (0,)
+    other.execute("SELECT pg_terminate_backend(%s)", [backend])
+    yield from ((number,) for number in range(1_000_000))
 
 
 def test_a_mistake_of_ours_is_none() -> None:
