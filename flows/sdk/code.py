@@ -35,6 +35,7 @@ def packed_code(value: Any, module: str) -> bytes:
 def opened_code(packed: bytes) -> Any:
     """What was packed. Raises OtherPythonError, and whatever loading raises.
 
+    Loading runs it: callers verify its signature first, unless it is from a process of their own.
     What has no mark comes from an older SDK, and is believed to fit.
     """
     import cloudpickle
